@@ -1,0 +1,200 @@
+"""A case: one table, one target, one contract, one model name (`configs/<case>.yaml`)."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+
+from configs.frozen import Frozen
+
+CaseName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
+
+
+class Problem(StrEnum):
+    """What kind of question the case asks."""
+
+    binary = "binary"
+    multiclass = "multiclass"
+    regression = "regression"
+
+    @property
+    def gives_probabilities(self) -> bool:
+        return self is not Problem.regression
+
+
+class ColumnType(StrEnum):
+    """The type a column is delivered in."""
+
+    string = "string"
+    integer = "integer"
+    number = "number"
+    boolean = "boolean"
+    timestamp = "timestamp"
+
+
+class Role(StrEnum):
+    """What a column may be used for."""
+
+    entity = "entity"
+    """Names the thing a prediction is about; unique within a batch."""
+    event_time = "event_time"
+    """When the prediction is asked for, in UTC."""
+    feature = "feature"
+    """Known when the prediction is asked for: a model may use it."""
+    target = "target"
+    """What the label is made from."""
+    hindsight = "hindsight"
+    """Known only afterwards: kept in the data, never given to a model."""
+    info = "info"
+    """Carried along for people; never given to a model."""
+
+
+class Column(Frozen):
+    """One promised column."""
+
+    type: ColumnType
+    role: Role
+    unit: str | None = None
+    range: tuple[float | None, float | None] | None = None
+    """Smallest and largest value that can be true; `null` leaves a side open."""
+    categories: tuple[str, ...] | None = None
+    may_be_missing: float = Field(0.0, ge=0, le=1)
+    """The share of rows, 0 to 1, in which the value may be missing."""
+    unseen: float = Field(0.0, ge=0, le=1)
+    """The share of rows, 0 to 1, that may carry a category not listed."""
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _bounds_fit_the_type(self) -> Self:
+        if self.range and self.type not in (ColumnType.integer, ColumnType.number):
+            raise ValueError(f"a range needs type integer or number, not {self.type}")
+        if self.range and None not in self.range and self.range[0] > self.range[1]:  # type: ignore[operator]
+            raise ValueError(f"the range starts at {self.range[0]}, above its end {self.range[1]}")
+        if self.categories is not None and self.type is not ColumnType.string:
+            raise ValueError(f"categories need type string, not {self.type}")
+        return self
+
+
+class Contract(Frozen):
+    """The columns we were promised."""
+
+    version: int = Field(ge=1)
+    columns: dict[str, Column]
+
+    def names(self, *roles: Role) -> tuple[str, ...]:
+        """Names of the columns with one of `roles`, in the contract's order; all columns if none is given."""
+        return tuple(name for name, column in self.columns.items() if not roles or column.role in roles)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return self.names(Role.feature)
+
+    @property
+    def entity(self) -> str:
+        return self.names(Role.entity)[0]
+
+    @property
+    def event_time(self) -> str:
+        return self.names(Role.event_time)[0]
+
+    @model_validator(mode="after")
+    def _has_what_every_case_needs(self) -> Self:
+        for role in (Role.entity, Role.event_time, Role.target):
+            found = self.names(role)
+            if len(found) != 1:
+                raise ValueError(f"exactly one column must have the role `{role}`, found {list(found)}")
+        if self.columns[self.event_time].type is not ColumnType.timestamp:
+            raise ValueError(f"the event time `{self.event_time}` must be a timestamp")
+        if not self.features:
+            raise ValueError("no column has the role `feature`")
+        return self
+
+
+class AtLeast(Frozen):
+    """Positive when the target is at or above a number."""
+
+    at_least: float
+
+
+class Equals(Frozen):
+    """Positive when the target is this value."""
+
+    equals: str | bool | int
+
+
+class ExtraExpectation(Frozen):
+    """One Great Expectations check a case adds to those made from its contract."""
+
+    type: Annotated[str, StringConstraints(pattern=r"^expect_[a-z_]+$")]
+    severity: Literal["critical", "warning", "info"] = "critical"
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class RecordedSource(Frozen):
+    """Real history that ships as a package, delivered as a source system would have delivered it."""
+
+    kind: Literal["recorded"]
+    name: Literal["flights", "bikes"]
+    as_of: AwareDatetime
+    """The moment a run pretends it is when none is given: recorded history stands still."""
+
+
+class FileSource(Frozen):
+    """A CSV or Parquet file, or a folder of them, local or at any fsspec URL."""
+
+    kind: Literal["file"]
+    url: str
+    format: Literal["parquet", "csv"]
+
+
+class SqlSource(Frozen):
+    """A query against the SQLAlchemy URL found in an environment variable.
+
+    The query may use `:start` and `:end`, the bounds in UTC of the rows wanted.
+    """
+
+    kind: Literal["sql"]
+    url_from: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
+    query: str
+
+
+Source = Annotated[RecordedSource | FileSource | SqlSource, Field(discriminator="kind")]
+
+
+class Case(Frozen):
+    """Everything about a use case that is not a tuning value."""
+
+    name: CaseName
+    question: str
+    problem: Problem
+    positive: AtLeast | Equals | None = None
+    """For a binary problem whose target is not already true or false: when the label is positive."""
+    label_delay_hours: float = Field(ge=0)
+    batch_every: Literal["day", "week", "month"]
+    source: Source
+    contract: Contract
+    expectations: tuple[ExtraExpectation, ...] = ()
+
+    @property
+    def label_delay(self) -> timedelta:
+        return timedelta(hours=self.label_delay_hours)
+
+    @property
+    def target(self) -> str:
+        return self.contract.names(Role.target)[0]
+
+    @model_validator(mode="after")
+    def _problem_fits_the_target(self) -> Self:
+        target = self.contract.columns[self.target]
+        if self.problem is Problem.binary:
+            if self.positive is None and target.type is not ColumnType.boolean:
+                raise ValueError(f"`positive` must say when `{self.target}` ({target.type}) makes the label positive")
+        elif self.positive is not None:
+            raise ValueError(f"`positive` belongs to binary problems, not to {self.problem}")
+        numeric = (ColumnType.integer, ColumnType.number)
+        if self.problem is Problem.regression and target.type not in numeric:
+            raise ValueError(f"a regression needs a numeric target; `{self.target}` is {target.type}")
+        if isinstance(self.positive, AtLeast) and target.type not in numeric:
+            raise ValueError(f"`at_least` needs a numeric target; `{self.target}` is {target.type}")
+        return self

@@ -1,0 +1,134 @@
+"""Reads the YAML files into their models, once; every mistake is named by file, key, found and expected."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from configs.case import Case
+from configs.errors import ConfigError, UnknownCase
+from configs.params import Params
+from configs.place import Place
+
+_AT_MOST = 5
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def case_names(root: Path) -> list[str]:
+    """The cases described under configs/, sorted."""
+    return sorted(path.stem for path in (root / "configs").glob("*.yaml"))
+
+
+def read_case(root: Path, name: str) -> Case:
+    """The case `name`. Raises UnknownCase or ConfigError."""
+    _must_be_known(root, name)
+    path = root / "configs" / f"{name}.yaml"
+    return _build(Case, {**_mapping(path), "name": name}, path)
+
+
+def read_params(root: Path, name: str) -> Params:
+    """The section of params.yaml for the case `name`. Raises UnknownCase or ConfigError."""
+    _must_be_known(root, name)
+    path = root / "params.yaml"
+    sections = _mapping(path)
+    if name not in sections:
+        raise ConfigError(f"{path.name}: there is no section `{name}` (found: {', '.join(sections)}). Add one.")
+    return _build(Params, sections[name], path, prefix=name)
+
+
+def read_place(root: Path, name: str, environment: dict[str, str] | None = None) -> Place:
+    """The overlay `name`, with each value `env:NAME` taken from the environment. Raises ConfigError."""
+    folder = root / "configs" / "places"
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        raise ConfigError(f"There is no place `{name}` (EVERGREEN_PLACE); known places: {known}.")
+    content = _mapping(path)
+    resolved = _from_environment(content, path, dict(os.environ) if environment is None else environment)
+    return _build(Place, {**resolved, "name": name}, path)
+
+
+def _must_be_known(root: Path, name: str) -> None:
+    known = case_names(root)
+    if name not in known:
+        raise UnknownCase(name, known, next(iter(difflib.get_close_matches(name, known, 1)), None))
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; it is part of the project, restore it from git.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path.name} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path.name}: expected keys and values, found {type(content).__name__}.")
+    return content
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without duplicate keys: of two values for one key, one would silently lose."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.YAMLError(f"key given twice: {', '.join(twice)}{node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+def _from_environment(value: Any, path: Path, environment: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _from_environment(inner, path, environment) for key, inner in value.items()}
+    if isinstance(value, str) and value.startswith("env:"):
+        name = value.removeprefix("env:")
+        if not environment.get(name):
+            raise ConfigError(f"{path.name} takes a value from the environment variable {name}, which is not set.")
+        return environment[name]
+    return value
+
+
+def _build(model: type[Model], content: Any, path: Path, prefix: str = "") -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        lines = [_sentence(model, problem, prefix) for problem in problems[:_AT_MOST]]
+        if len(problems) > _AT_MOST:
+            lines.append(f"and {len(problems) - _AT_MOST} more")
+        raise ConfigError(f"{path.name}: " + "; ".join(lines)) from error
+
+
+def _sentence(model: type[BaseModel], problem: Any, prefix: str) -> str:
+    key = ".".join(str(part) for part in (prefix, *problem["loc"]) if part != "")
+    found = problem["input"]
+    if problem["type"] == "extra_forbidden":
+        allowed = _keys_at(model, problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, 1)
+        hint = f"did you mean `{near[0]}`?" if near else f"expected one of: {', '.join(allowed)}"
+        return f"unknown key `{key}`; {hint}"
+    if problem["type"] == "missing":
+        return f"`{key}` is missing"
+    shown = repr(found) if len(repr(found)) <= 60 else f"{type(found).__name__} of {len(repr(found))} characters"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"`{key or 'the file'}` is {shown}: {message[0].lower()}{message[1:]}"
+
+
+def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """The keys allowed at a location inside `model`, as far as its annotations tell."""
+    here: list[type[BaseModel]] = [model]
+    for part in location:
+        named = [m.model_fields[part].annotation for m in here if part in m.model_fields]
+        if named:
+            here = [inner for annotation in named for inner in _models_in(annotation)]
+    return sorted({name for m in here for name in m.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for inner in get_args(annotation) for found in _models_in(inner)]

@@ -1,0 +1,1 @@
+"""The doors to MLflow, DVC, git and the history's database; no other room opens them."""

@@ -1,0 +1,140 @@
+"""Every way a stage can fail, worded in one place; each is built from facts.
+
+EvergreenError                   (configs.errors)
+├── ConfigError                  (configs.errors) a file a person wrote
+├── DataError                    what was delivered
+│   ├── SourceUnreadable         the source cannot be read at all
+│   ├── EmptyDelivery            it was read, and holds no rows
+│   ├── BatchRejected            a batch breaks its contract
+│   └── TooLittleData            not enough accepted rows to train or judge
+├── ArtifactError                a model's file
+│   ├── ArtifactMissing
+│   └── ArtifactAltered          its digest is not the registered one
+├── StoreError                   the places where things are kept
+│   ├── StoreUnreachable         MLflow, Prefect, the history, a DVC remote
+│   ├── DiskFull
+│   └── StageFailed              a DVC stage ended in an error
+└── RefusedError                 what was asked for is against the rules
+    ├── AlreadyTraining
+    ├── NotApprovable
+    └── NothingToRollBackTo
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from configs.errors import EvergreenError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tasks.records import BatchReport
+
+
+class DataError(EvergreenError):
+    """Something is wrong with the data."""
+
+
+class SourceUnreadable(DataError):
+    def __init__(self, source: str, cause: str, remedy: str) -> None:
+        super().__init__(f"{source} cannot be read: {cause}. {remedy}")
+
+
+class EmptyDelivery(DataError):
+    def __init__(self, source: str, wanted: str) -> None:
+        super().__init__(
+            f"{source} holds no rows for {wanted}. Nothing was delivered and nothing was changed; "
+            "check the source's own export, or the as-of."
+        )
+
+
+class BatchRejected(DataError):
+    """A batch breaks its contract; it is kept whole in quarantine."""
+
+    def __init__(self, report: BatchReport, report_file: str, quarantine_file: str) -> None:
+        self.report = report
+        worst = [
+            f"{f'`{finding.column}`: ' if finding.column else ''}{finding.found} (expected {finding.expected}"
+            + (f"; for example {', '.join(finding.examples)}" if finding.examples else "")
+            + ")"
+            for finding in report.blocking[:5]
+        ]
+        more = len(report.blocking) - len(worst)
+        super().__init__(
+            f"Batch {report.batch_id} rejected, nothing after it was run. "
+            + "; ".join(worst)
+            + (f"; and {more} more" if more > 0 else "")
+            + f". It is kept whole in {quarantine_file}. See {report_file}."
+        )
+
+
+class TooLittleData(DataError):
+    def __init__(self, what: str, found: str, wanted: str, remedy: str) -> None:
+        super().__init__(f"Too little data to {what}: found {found}, wanted {wanted}. {remedy}")
+
+
+class ArtifactError(EvergreenError):
+    """A model's file cannot be used."""
+
+
+class ArtifactMissing(ArtifactError):
+    def __init__(self, what: str, where: str) -> None:
+        super().__init__(
+            f"{what} has no file at {where}. Restore it from a backup of the artifact store, "
+            "or rebuild it with `evergreen reproduce`."
+        )
+
+
+class ArtifactAltered(ArtifactError):
+    def __init__(self, what: str, found: str, expected: str) -> None:
+        super().__init__(
+            f"{what} is not the file that was registered: its SHA-256 is {found[:16]}…, expected {expected[:16]}…. "
+            "It was not loaded. Restore it from a backup, or rebuild it with `evergreen reproduce`."
+        )
+
+
+class StoreError(EvergreenError):
+    """A place where things are kept cannot be used."""
+
+
+class StoreUnreachable(StoreError):
+    def __init__(self, store: str, where: str, cause: str, remedy: str) -> None:
+        super().__init__(f"{store} cannot be reached at {where}: {cause}. {remedy}")
+
+
+class DiskFull(StoreError):
+    def __init__(self, path: str, cause: str) -> None:
+        super().__init__(
+            f"{path} could not be written: {cause}. The file there is as it was before. "
+            "Free some space and run the same command again; finished stages are not repeated."
+        )
+
+
+class StageFailed(StoreError):
+    def __init__(self, stage: str, said: str) -> None:
+        self.stage = stage
+        super().__init__(said)
+
+
+class RefusedError(EvergreenError):
+    """What was asked for is against the rules."""
+
+
+class AlreadyTraining(RefusedError):
+    def __init__(self, case: str, since: str) -> None:
+        super().__init__(
+            f"A training run of `{case}` is under way ({since}), and this place refuses a second one "
+            "(`when_busy: refuse`). Wait for it to end, or set `when_busy: wait`."
+        )
+
+
+class NotApprovable(RefusedError):
+    def __init__(self, case: str, version: str, why: str, waiting: Sequence[str]) -> None:
+        instead = f"Waiting for an answer: {', '.join(waiting)}." if waiting else "No version waits for an answer."
+        super().__init__(f"Version {version} of `{case}` cannot be decided on: {why}. {instead}")
+
+
+class NothingToRollBackTo(RefusedError):
+    def __init__(self, case: str) -> None:
+        super().__init__(f"`{case}` has no retired champion to go back to; see `evergreen history {case}`.")

@@ -1,0 +1,1 @@
+"""ingest: rows from a source become batches, immutable, one file each."""

@@ -1,0 +1,260 @@
+"""What travels between rooms: small frozen records that name files, digests, rows and reasons."""
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from configs.frozen import Frozen
+from tasks.files import write_text
+
+
+class Record(Frozen):
+    """A record that can be kept as JSON and read back equal."""
+
+    def write(self, path: Path) -> None:
+        """Write the record to `path`, whole or not at all."""
+        write_text(path, self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the record back. Raises FileNotFoundError, or pydantic's ValidationError."""
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+class Order(Record):
+    """What the chain is asked to do."""
+
+    case: str
+    as_of: AwareDatetime
+
+
+class Batch(Record):
+    """One delivery of rows, immutable."""
+
+    batch_id: str
+    start: AwareDatetime
+    end: AwareDatetime
+    """Rows have an event time in `[start, end)`."""
+    file: str
+    """File name inside the case's deliveries."""
+
+
+class Window(Record):
+    """Consecutive batches, `[start, end)`."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+    batches: tuple[Batch, ...]
+
+
+class LeftOut(Record):
+    """A batch that belongs to a window by its dates, and is not in it."""
+
+    batch_id: str
+    why: str
+
+
+class Windows(Record):
+    """What a candidate trains on, and what judges it: never the same rows."""
+
+    as_of: AwareDatetime
+    train: Window
+    evaluate: Window
+    left_out: tuple[LeftOut, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Failed checks that did not block, worded for a person."""
+
+
+class Severity(StrEnum):
+    """What a failed expectation means."""
+
+    critical = "critical"
+    """Blocks everything after it."""
+    warning = "warning"
+    """Is shown wherever the batch is used."""
+    info = "info"
+    """Is written down."""
+
+
+class Finding(Record):
+    """One check of one batch."""
+
+    check: str
+    """The expectation's name, e.g. `expect_column_values_to_be_between`."""
+    column: str | None
+    severity: Severity
+    passed: bool
+    expected: str
+    """In words: `0 to 6000`."""
+    found: str
+    """In words: `412 of 5,893 rows outside`."""
+    rows: int = 0
+    """How many rows fail."""
+    examples: tuple[str, ...] = Field((), max_length=5)
+
+
+class BatchReport(Record):
+    """What validation found out about one batch."""
+
+    case: str
+    batch_id: str
+    contract_version: int
+    rows: int
+    digest: str
+    """SHA-256 of the batch file that was checked."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if not finding.passed)
+
+    @property
+    def blocking(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.failed if finding.severity is Severity.critical)
+
+    @property
+    def accepted(self) -> bool:
+        return not self.blocking
+
+
+class Candidate(Record):
+    """A model just trained."""
+
+    case: str
+    contract_version: int
+    estimator: str
+    settings: dict[str, str | int | float | bool | None]
+    calibration: str
+    seed: int
+    features: tuple[str, ...]
+    """Contract columns the pipeline takes, in order."""
+    classes: tuple[str | int | bool, ...]
+    """Labels in the order of the probability columns; empty for a regression."""
+    train_start: AwareDatetime
+    train_end: AwareDatetime
+    """Training cut-off: the candidate has seen no row at or after this."""
+    batches: tuple[str, ...]
+    rows: int
+    rows_without_label: int
+    """Rows in the window that never got a label (a cancelled flight); kept in the data, not trained on."""
+    model_sha256: str
+    """Digest of `model.skops` beside this record."""
+    seconds: float
+    search_trials: int = 0
+
+
+class ChampionRef(Record):
+    """The model in production as the chain found it; `version` is None before there is one."""
+
+    version: str | None
+    model_sha256: str | None = None
+    candidate: Candidate | None = None
+
+
+class Interval(Record):
+    """An estimate with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
+
+
+class SliceComparison(Record):
+    """Mean loss of candidate and champion within one group of rows."""
+
+    column: str
+    value: str
+    rows: int
+    candidate_loss: float
+    champion_loss: float | None
+    worse_by: Interval | None = None
+    """Candidate minus champion, per row, paired."""
+    p_value: float | None = None
+    """Of "not worse than tolerated", before correction for the number of groups."""
+    refused: bool = False
+
+
+class Outcome(StrEnum):
+    """The answer of the gate."""
+
+    promote = "promote"
+    reject = "reject"
+    inconclusive = "inconclusive"
+
+
+class Reason(Record):
+    """One rule, and how the candidate stands to it."""
+
+    rule: str
+    passed: bool
+    inconclusive: bool = False
+    """The rule could not be judged; the champion stays."""
+    text: str
+    """What was found and what was wanted, for a person."""
+
+
+class Decision(Record):
+    """The gate's answer, with every reason."""
+
+    outcome: Outcome
+    reasons: tuple[Reason, ...]
+
+    @property
+    def promote(self) -> bool:
+        return self.outcome is Outcome.promote
+
+    @property
+    def against(self) -> tuple[Reason, ...]:
+        return tuple(reason for reason in self.reasons if not reason.passed)
+
+
+class Evaluation(Record):
+    """Candidate and champion on the same fresh rows, and what the gate made of it."""
+
+    case: str
+    as_of: AwareDatetime
+    champion_version: str | None
+    start: AwareDatetime
+    end: AwareDatetime
+    rows: int
+    rows_without_label: int
+    blocks: int
+    metrics: dict[str, Interval]
+    """The candidate's metrics; a metric without a known interval has low = high = value."""
+    champion_metrics: dict[str, Interval] = Field(default_factory=dict)
+    differences: dict[str, Interval] = Field(default_factory=dict)
+    """Candidate minus champion on the same rows, paired."""
+    slices: tuple[SliceComparison, ...] = ()
+    importance: dict[str, float] = Field(default_factory=dict)
+    """Loss of the first metric when one feature is shuffled, largest first."""
+    latency_ms: float
+    model_mb: float
+    predictions_sha256: str
+    """Digest of the candidate's predictions on the evaluation rows, bit for bit."""
+    decision: Decision
+
+
+class Approval(Record):
+    """A person's (or a policy's) answer, as it is kept."""
+
+    case: str
+    version: str
+    approve: bool
+    by: str
+    reason: str
+    share: float = Field(1.0, ge=0, le=1)
+    channel: Literal["form", "cli", "policy", "expiry"]
+    at: datetime
+
+    @model_validator(mode="after")
+    def _says_who_and_why(self) -> Self:
+        if not self.by.strip() or not self.reason.strip():
+            raise ValueError("an approval needs a name and a reason")
+        return self

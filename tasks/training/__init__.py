@@ -1,0 +1,1 @@
+"""train: one scikit-learn pipeline from the training window."""

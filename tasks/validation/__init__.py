@@ -1,0 +1,1 @@
+"""validate: deliveries are held against the contract; what breaks it goes no further."""
