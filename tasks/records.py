@@ -126,23 +126,23 @@ class Candidate(Record):
     case: str
     contract_version: int
     estimator: str
-    settings: dict[str, str | int | float | bool | None]
+    settings: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     calibration: str
     seed: int
-    features: tuple[str, ...]
+    features: tuple[str, ...] = ()
     """Contract columns the pipeline takes, in order."""
-    classes: tuple[str | int | bool, ...]
+    classes: tuple[str | int | bool, ...] = ()
     """Labels in the order of the probability columns; empty for a regression."""
     train_start: AwareDatetime
     train_end: AwareDatetime
     """Training cut-off: the candidate has seen no row at or after this."""
     batches: tuple[str, ...]
-    rows: int
-    rows_without_label: int
+    rows: int = 0
+    rows_without_label: int = 0
     """Rows in the window that never got a label (a cancelled flight); kept in the data, not trained on."""
-    model_sha256: str
+    model_sha256: str = ""
     """Digest of `model.skops` beside this record."""
-    seconds: float
+    seconds: float = 0.0
     search_trials: int = 0
 
 

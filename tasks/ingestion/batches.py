@@ -54,7 +54,7 @@ def delivered(case: Case, deliveries: Path, as_of: datetime) -> list[Batch]:
     """
     newest: dict[str, Batch] = {}
     for path in sorted(deliveries.glob("*.parquet"), key=_order):
-        batch = _batch(case, path)
+        batch = batch_of(case, path.stem)
         if batch.end <= as_of:
             newest[period_of(batch.batch_id)] = batch
     return [newest[period] for period in sorted(newest)]
@@ -87,9 +87,10 @@ def _order(path: Path) -> tuple[str, int]:
     return period_of(path.stem), delivery_of(path.stem)
 
 
-def _batch(case: Case, path: Path) -> Batch:
-    start = _start(case.batch_every, period_of(path.stem))
-    return Batch(batch_id=path.stem, start=start, end=period_end(case.batch_every, start), file=path.name)
+def batch_of(case: Case, batch_id: str) -> Batch:
+    """The batch with this id. Raises ValueError if the id is not one of the case's."""
+    start = _start(case.batch_every, period_of(batch_id))
+    return Batch(batch_id=batch_id, start=start, end=period_end(case.batch_every, start), file=f"{batch_id}.parquet")
 
 
 def _start(every: str, period: str) -> datetime:

@@ -1,0 +1,43 @@
+"""`python -m tasks <stage> <case>`: one stage of the chain, as dvc.yaml calls it."""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+
+from configs.errors import EvergreenError
+from configs.project import Project
+
+STAGES = {
+    "ingest": "tasks.ingestion.ingest",
+    "validate": "tasks.validation.validate",
+    "train": "tasks.training.train",
+    "evaluate": "tasks.evaluation.evaluate",
+}
+REFUSED = 3
+"""Exit code of a stage that says in plain words why it stopped; any other is a fault in the code."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one stage; a failure meant for people is printed without a traceback."""
+    parser = argparse.ArgumentParser(prog="python -m tasks", description=__doc__)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("case")
+    asked = parser.parse_args(arguments)
+    # Two threads of one boosting fit on two shared cores wait for each other more than they work; same bits either way.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    # A stage imports its own room only: Great Expectations alone takes three seconds that training need not pay.
+    stage = getattr(importlib.import_module(STAGES[asked.stage]), asked.stage)
+    try:
+        stage(Project.here(), asked.case)
+    except EvergreenError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""From contract columns to model inputs: the first step of every pipeline, so serving cannot do it differently."""
+
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from configs.case import Case, ColumnType
+from configs.params import FeatureParams
+
+_PARTS = {
+    "minute_of_day": lambda time: time.dt.hour * 60 + time.dt.minute,
+    "hour": lambda time: time.dt.hour,
+    "weekday": lambda time: time.dt.dayofweek,
+    "day_of_month": lambda time: time.dt.day,
+    "day_of_year": lambda time: time.dt.dayofyear,
+    "month": lambda time: time.dt.month,
+}
+
+
+class ContractInputs(TransformerMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn ships no types
+    """Takes the contract's feature columns and gives strings as text, the rest as float64, times as calendar parts.
+
+    A row gives the same inputs whether it comes alone as JSON integers or in a table of floats. A missing column
+    raises ValueError; other columns are dropped.
+    """
+
+    def __init__(self, strings: list[str], numbers: list[str], calendar: dict[str, list[str]]) -> None:
+        self.strings = strings
+        self.numbers = numbers
+        self.calendar = calendar
+
+    def fit(self, frame: pd.DataFrame, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
+        """Learn nothing but the columns."""
+        self.feature_names_in_ = np.array([*self.strings, *self.numbers, *self.calendar], dtype=object)
+        return self
+
+    def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A new frame of model inputs with the index of `frame`."""
+        check_is_fitted(self)
+        missing = [name for name in self.feature_names_in_ if name not in frame]
+        if missing:
+            raise ValueError(f"columns are missing: {', '.join(missing)}")
+        columns = {name: _text(frame[name]) for name in self.strings}
+        columns |= {name: frame[name].astype("float64") for name in self.numbers}
+        for name, parts in self.calendar.items():
+            time = pd.to_datetime(frame[name])
+            columns |= {f"{name}_{part}": _PARTS[part](time).astype("float64") for part in parts}
+        return pd.DataFrame(columns, index=frame.index)
+
+    def get_feature_names_out(self, _names: object = None) -> np.ndarray:
+        """Names of the model inputs, in order."""
+        parts = [f"{name}_{part}" for name, parts in self.calendar.items() for part in parts]
+        return np.array([*self.strings, *self.numbers, *parts], dtype=object)
+
+
+def _text(values: pd.Series) -> pd.Series:
+    return values.astype("object").where(values.notna(), np.nan)
+
+
+def used_features(case: Case, features: FeatureParams) -> tuple[str, ...]:
+    """The contract columns this model takes, in the contract's order."""
+    return tuple(name for name in case.contract.features if name not in features.leave_out)
+
+
+def contract_inputs(case: Case, features: FeatureParams) -> ContractInputs:
+    """The first step of the case's pipeline, not yet fitted."""
+    used = used_features(case, features)
+    kinds = {name: case.contract.columns[name].type for name in used}
+    parts: dict[str, list[str]] = {entry.column: [*entry.parts] for entry in features.calendar if entry.column in used}
+    return ContractInputs(
+        strings=[name for name in used if kinds[name] is ColumnType.string],
+        numbers=[name for name in used if kinds[name] not in (ColumnType.string, ColumnType.timestamp)],
+        calendar={name: parts.get(name, ["hour", "weekday"]) for name in used if kinds[name] is ColumnType.timestamp},
+    )

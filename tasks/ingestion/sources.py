@@ -1,0 +1,119 @@
+"""Where rows come from: recorded history, files at any fsspec URL, or a SQL query."""
+
+import os
+from datetime import UTC, datetime
+from typing import assert_never
+
+import fsspec
+import pandas as pd
+import sqlalchemy
+
+from configs.case import Case, ColumnType, FileSource, RecordedSource, SqlSource
+from configs.errors import ConfigError
+from tasks.errors import SourceUnreadable
+from tasks.ingestion.recorded import recorded
+
+BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
+"""Before any event: the start of a first delivery."""
+
+
+def rows(case: Case, start: datetime, end: datetime) -> pd.DataFrame:
+    """The source's rows with an event time in `[start, end)`, or with none, as the source has them.
+
+    Raises SourceUnreadable. Timestamps are parsed and the event time is in UTC; nothing else is changed.
+    """
+    frame = _read(case, start, end)
+    if case.contract.event_time not in frame:
+        raise SourceUnreadable(
+            f"The source of `{case.name}`",
+            f"it has no column `{case.contract.event_time}` (found: {', '.join(map(str, frame.columns))})",
+            "Rows cannot be put into batches without their event time; mend the source or the contract.",
+        )
+    frame = _with_timestamps(case, frame)
+    event_time = frame[case.contract.event_time]
+    wanted = event_time.isna() | ((event_time >= start) & (event_time < end))
+    return frame.loc[wanted].reset_index(drop=True)
+
+
+def _read(case: Case, start: datetime, end: datetime) -> pd.DataFrame:
+    match case.source:
+        case RecordedSource(name=name):
+            return recorded(name)
+        case FileSource() as source:
+            return _from_files(source)
+        case SqlSource() as source:
+            return _from_sql(source, start, end)
+        case never:
+            assert_never(never)
+
+
+def _from_files(source: FileSource) -> pd.DataFrame:
+    try:
+        found = _paths(source)
+        read = pd.read_parquet if source.format == "parquet" else pd.read_csv
+        frames = []
+        for file in fsspec.open_files(found, mode="rb"):
+            with file as content:
+                frames.append(_named(read, content, file.path))
+        return pd.concat(frames, ignore_index=True)
+    except (OSError, ImportError) as error:
+        raise SourceUnreadable(source.url, str(error), "Check the address and the credentials.") from error
+
+
+def _paths(source: FileSource) -> list[str]:
+    filesystem, path = fsspec.url_to_fs(source.url)
+    found = sorted(filesystem.glob(f"{path}/**/*.{source.format}")) if filesystem.isdir(path) else filesystem.glob(path)
+    if not found:
+        raise SourceUnreadable(source.url, f"there is no {source.format} file", "Check the address, or export first.")
+    return [filesystem.unstrip_protocol(name) for name in sorted(found)]
+
+
+def _named(read, content, path: str) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+    try:
+        frame: pd.DataFrame = read(content)
+    except (ValueError, OSError) as error:
+        # pandas' and pyarrow's parse errors are ValueErrors that do not say which file they are about.
+        raise SourceUnreadable(path, f"it is damaged or of another format ({error})", "Export it again.") from error
+    return frame
+
+
+def _from_sql(source: SqlSource, start: datetime, end: datetime) -> pd.DataFrame:
+    url = os.environ.get(source.url_from)
+    if not url:
+        raise ConfigError(
+            f"The source's database URL is taken from the environment variable {source.url_from}: not set."
+        )
+    try:
+        engine = sqlalchemy.create_engine(url)
+        query = sqlalchemy.text(source.query)
+        wanted = {"start": start, "end": end}
+        bound = {name: wanted[name] for name in query.compile().params if name in wanted}
+        with engine.connect() as connection:
+            return pd.read_sql(query, connection, params=bound)
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise SourceUnreadable(shown, cause, f"Check {source.url_from} and the query in the case's YAML.") from error
+
+
+def _with_timestamps(case: Case, frame: pd.DataFrame) -> pd.DataFrame:
+    parsed = {}
+    for name, column in case.contract.columns.items():
+        if column.type is ColumnType.timestamp and name in frame:
+            parsed[name] = _timestamps(case, name, frame[name])
+    return frame.assign(**parsed)
+
+
+def _timestamps(case: Case, name: str, values: pd.Series) -> pd.Series:
+    is_event_time = name == case.contract.event_time
+    try:
+        parsed = pd.to_datetime(values, utc=is_event_time, format=None if values.dtype.kind == "M" else "ISO8601")
+    except (ValueError, TypeError) as error:
+        if is_event_time:
+            raise SourceUnreadable(
+                f"The source of `{case.name}`",
+                f"`{name}` holds no time ({error})",
+                "Write times as 2013-05-27T02:00:00Z.",
+            ) from error
+        return values  # left as delivered: validation names the column and the rows
+    return parsed.astype("datetime64[us, UTC]" if is_event_time else parsed.dt.as_unit("us").dtype)

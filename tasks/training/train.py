@@ -1,0 +1,101 @@
+"""train: fit the case's pipeline on the training window and write the candidate down."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
+
+from configs.case import Case, Problem
+from configs.params import Params, Scalar
+from configs.project import Project
+from tasks.features.artifact import MODEL_FILE, save_model, score
+from tasks.files import write_whole
+from tasks.records import Candidate, Window, Windows
+from tasks.training.pipeline import build_pipeline
+from tasks.training.rows import TrainingRows, read_rows
+
+log = logging.getLogger(__name__)
+
+_EXAMPLE_ROWS = 5
+
+
+def train(project: Project, case_name: str) -> Candidate:
+    """Fit on the training window; the same data, parameters and seed give bit-identical predictions.
+
+    Raises TooLittleData when too few rows have a label, or they all have the same one.
+    """
+    case, params, files = project.case(case_name), project.params(case_name), project.files(case_name)
+    window = Windows.read(files.windows).train
+    started = time.perf_counter()
+    rows = read_rows(case, params, files.deliveries, window)
+    settings = _settings(case, params, rows)
+    model = _fit(case, params, settings, rows)
+    candidate = _describe(case, params, window).model_copy(
+        update={
+            "settings": settings,
+            "features": tuple(rows.frame.columns),
+            "classes": () if case.problem is Problem.regression else tuple(model.classes_.tolist()),
+            "rows": len(rows.y),
+            "rows_without_label": rows.rows_without_label,
+            "model_sha256": save_model(model, files.model / MODEL_FILE),
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+    )
+    _write_example(files.model, model, candidate, rows.frame.head(_EXAMPLE_ROWS))
+    candidate.write(files.model / "candidate.json")
+    log.info(
+        "train %s: %s on %d rows, %s to %s", case.name, candidate.estimator, candidate.rows, window.start, window.end
+    )
+    return candidate
+
+
+def _settings(case: Case, params: Params, rows: TrainingRows) -> dict[str, Scalar]:
+    training = params.training
+    if not training.search.trials:
+        return dict(training.settings)
+    from tasks.training.search import search_settings  # noqa: PLC0415 - Optuna takes a second that most runs need not pay
+
+    base = build_pipeline(case, params.features, training, params.seed)
+    return {**training.settings, **search_settings(case.problem, training.search, base, rows, params.seed)}
+
+
+def _fit(case: Case, params: Params, settings: dict[str, Scalar], rows: TrainingRows) -> Any:
+    training = params.training.model_copy(update={"settings": settings})
+    pipeline = build_pipeline(case, params.features, training, params.seed)
+    if training.calibration == "none" or case.problem is Problem.regression:
+        return pipeline.fit(rows.frame, rows.y)
+    before, newest = rows.split_newest(training.calibration_batches)
+    pipeline.fit(rows.frame.iloc[before], rows.y[before])
+    calibrated = CalibratedClassifierCV(FrozenEstimator(pipeline), method=training.calibration)
+    return calibrated.fit(rows.frame.iloc[newest], rows.y[newest])
+
+
+def _describe(case: Case, params: Params, window: Window) -> Candidate:
+    return Candidate(
+        case=case.name,
+        contract_version=case.contract.version,
+        estimator=params.training.estimator,
+        calibration=params.training.calibration,
+        seed=params.seed,
+        train_start=window.start,
+        train_end=window.end,
+        batches=tuple(batch.batch_id for batch in window.batches),
+        search_trials=params.training.search.trials,
+    )
+
+
+def _write_example(folder: Path, model: Any, candidate: Candidate, example: pd.DataFrame) -> None:
+    """Keep a few rows and the answers to them, so that a loaded copy can prove that it is this model."""
+    answers = score(model, example, candidate)
+    write_whole(folder / "input_example.parquet", lambda part: example.to_parquet(part, index=False))
+    write_whole(folder / "input_example_predictions.npy", lambda part: _save_array(part, answers))
+
+
+def _save_array(path: Path, values: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.save(file, values)
