@@ -3,9 +3,9 @@
 import argparse
 import importlib
 import logging
-import os
 import sys
 
+from configs.environment import apply
 from configs.errors import EvergreenError
 from configs.project import Project
 
@@ -25,14 +25,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("case")
     asked = parser.parse_args(arguments)
-    # Two threads of one boosting fit on two shared cores wait for each other more than they work; same bits either way.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    # A stage imports its own room only: Great Expectations alone takes three seconds that training need not pay.
-    stage = getattr(importlib.import_module(STAGES[asked.stage]), asked.stage)
     try:
-        stage(Project.here(), asked.case)
+        project = Project.here()
+        apply(project)
+        # A stage imports its own room only: Great Expectations takes three seconds that training need not pay.
+        stage = getattr(importlib.import_module(STAGES[asked.stage]), asked.stage)
+        stage(project, asked.case)
     except EvergreenError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return REFUSED

@@ -5,14 +5,17 @@ EvergreenError                   (configs.errors)
 ├── DataError                    what was delivered
 │   ├── SourceUnreadable         the source cannot be read at all
 │   ├── EmptyDelivery            it was read, and holds no rows
+│   ├── SourceStale              it has delivered nothing for too long
 │   ├── BatchRejected            a batch breaks its contract
 │   └── TooLittleData            not enough accepted rows to train or judge
 ├── ArtifactError                a model's file
 │   ├── ArtifactMissing
-│   └── ArtifactAltered          its digest is not the registered one
+│   ├── ArtifactAltered          its digest is not the registered one
+│   └── AnswersDiffer            it loads and gives other answers
 ├── StoreError                   the places where things are kept
 │   ├── StoreUnreachable         MLflow, Prefect, the history, a DVC remote
 │   ├── DiskFull
+│   ├── HistoryAltered           an entry no longer fits its seal
 │   └── StageFailed              a DVC stage ended in an error
 └── RefusedError                 what was asked for is against the rules
     ├── AlreadyTraining
@@ -46,6 +49,15 @@ class EmptyDelivery(DataError):
         super().__init__(
             f"{source} holds no rows for {wanted}. Nothing was delivered and nothing was changed; "
             "check the source's own export, or the as-of."
+        )
+
+
+class SourceStale(DataError):
+    def __init__(self, case: str, batch_id: str, ended: str, as_of: str, age: str) -> None:
+        super().__init__(
+            f"The source of `{case}` is stale: its last batch {batch_id} ended {ended}, {age} before the as-of {as_of}. "
+            "Nothing after it was run. Find out why the source stopped, then take the missing batches with "
+            "`python -m tasks ingest`; or, to look at history on purpose, run with an earlier as-of."
         )
 
 
@@ -94,6 +106,14 @@ class ArtifactAltered(ArtifactError):
         )
 
 
+class AnswersDiffer(ArtifactError):
+    def __init__(self, case: str, version: str) -> None:
+        super().__init__(
+            f"Version {version} of `{case}` loads, but answers its input example otherwise than when it was judged; "
+            "compare the installed libraries with the version's requirements (`make setup` installs the locked ones)."
+        )
+
+
 class StoreError(EvergreenError):
     """A place where things are kept cannot be used."""
 
@@ -115,6 +135,14 @@ class StageFailed(StoreError):
     def __init__(self, stage: str, said: str) -> None:
         self.stage = stage
         super().__init__(said)
+
+
+class HistoryAltered(StoreError):
+    def __init__(self, case: str, seq: int, why: str) -> None:
+        super().__init__(
+            f"The history of `{case}` was altered: entry {seq} {why}. Compare the store with a backup; "
+            "entries before it still hold."
+        )
 
 
 class RefusedError(EvergreenError):

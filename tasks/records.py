@@ -1,6 +1,5 @@
 """What travels between rooms: small frozen records that name files, digests, rows and reasons."""
 
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
@@ -105,6 +104,8 @@ class BatchReport(Record):
     rows: int
     digest: str
     """SHA-256 of the batch file that was checked."""
+    fingerprint: str = ""
+    """Digest of what it was checked for: contract, expectations, parameters, and the code of the checks."""
     findings: tuple[Finding, ...]
 
     @property
@@ -241,6 +242,57 @@ class Evaluation(Record):
     decision: Decision
 
 
+class CodeVersion(Record):
+    """The code a model was made with: a revision, and what was not committed on top of it."""
+
+    revision: str
+    patch: str = ""
+
+    @property
+    def dirty(self) -> bool:
+        return bool(self.patch)
+
+
+class Status(StrEnum):
+    """Where a registered version stands."""
+
+    awaiting = "awaiting approval"
+    champion = "champion"
+    retired = "retired"
+    rejected = "rejected"
+    expired = "rejected: expired"
+    superseded = "superseded"
+    """A newer challenger came before anyone answered."""
+    rolled_back = "rolled back"
+
+
+class Registered(Record):
+    """What became of a candidate."""
+
+    case: str
+    outcome: Outcome
+    run_id: str
+    version: str | None = None
+    """None for a candidate the gate turned away: it is kept as a run, not as a version."""
+    status: Status | None = None
+    known: bool = False
+    """The very same candidate was registered before; nothing was done again."""
+    reasons: tuple[Reason, ...] = ()
+
+
+class Event(Record):
+    """One thing that happened to a case's versions, as the history keeps it."""
+
+    case: str
+    at: AwareDatetime
+    what: Literal["registered", "approving", "approved", "rejected", "rolling back", "rolled back"]
+    version: str
+    by: str
+    reason: str
+    before: str | None = None
+    """The champion until then, where the event is about the champion."""
+
+
 class Approval(Record):
     """A person's (or a policy's) answer, as it is kept."""
 
@@ -251,7 +303,7 @@ class Approval(Record):
     reason: str
     share: float = Field(1.0, ge=0, le=1)
     channel: Literal["form", "cli", "policy", "expiry"]
-    at: datetime
+    at: AwareDatetime
 
     @model_validator(mode="after")
     def _says_who_and_why(self) -> Self:

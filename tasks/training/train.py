@@ -2,19 +2,16 @@
 
 import logging
 import time
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
 from configs.case import Case, Problem
 from configs.params import Params, Scalar
 from configs.project import Project
-from tasks.features.artifact import MODEL_FILE, save_model, score
-from tasks.files import write_whole
+from tasks.features.artifact import MODEL_FILE, save_model
+from tasks.features.example import write_example
 from tasks.records import Candidate, Window, Windows
 from tasks.training.pipeline import build_pipeline
 from tasks.training.rows import TrainingRows, read_rows
@@ -46,7 +43,7 @@ def train(project: Project, case_name: str) -> Candidate:
             "seconds": round(time.perf_counter() - started, 3),
         }
     )
-    _write_example(files.model, model, candidate, rows.frame.head(_EXAMPLE_ROWS))
+    write_example(files.model, model, candidate, rows.frame.head(_EXAMPLE_ROWS))
     candidate.write(files.model / "candidate.json")
     log.info(
         "train %s: %s on %d rows, %s to %s", case.name, candidate.estimator, candidate.rows, window.start, window.end
@@ -87,15 +84,3 @@ def _describe(case: Case, params: Params, window: Window) -> Candidate:
         batches=tuple(batch.batch_id for batch in window.batches),
         search_trials=params.training.search.trials,
     )
-
-
-def _write_example(folder: Path, model: Any, candidate: Candidate, example: pd.DataFrame) -> None:
-    """Keep a few rows and the answers to them, so that a loaded copy can prove that it is this model."""
-    answers = score(model, example, candidate)
-    write_whole(folder / "input_example.parquet", lambda part: example.to_parquet(part, index=False))
-    write_whole(folder / "input_example_predictions.npy", lambda part: _save_array(part, answers))
-
-
-def _save_array(path: Path, values: np.ndarray) -> None:
-    with path.open("wb") as file:
-        np.save(file, values)

@@ -1,0 +1,33 @@
+"""The environment every process of Evergreen runs in: no telemetry, one thread a process, quick to fail."""
+
+import os
+
+from configs.project import Project
+
+_ALWAYS = {
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # A dead MLflow server is said to be dead after seconds; by default the client tries for minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    # Two threads of one boosting fit on two shared cores wait for each other more than they work; same bits either way.
+    "OMP_NUM_THREADS": "1",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+    # A worker that is killed together with its flow leaves a run that only heartbeats show to be dead.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+}
+
+
+def apply(project: Project) -> None:
+    """Set what is not set already. Prefect and MLflow read it when they are imported, so this comes first."""
+    place = project.place
+    wanted = {**_ALWAYS, "EVERGREEN_ROOT": str(project.root), "EVERGREEN_PLACE": project.place_name}
+    wanted["PREFECT_HOME"] = str(project.root / place.stores.prefect_home)
+    if place.prefect.api_url:
+        wanted["PREFECT_API_URL"] = place.prefect.api_url
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)

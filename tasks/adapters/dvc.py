@@ -1,0 +1,141 @@
+"""The door to DVC: runs a stage of the chain, names data versions, and keeps copies where they are safe."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.project import Project
+from tasks.adapters.locks import exclusive
+from tasks.errors import ArtifactAltered, ArtifactMissing, StageFailed, StoreUnreachable
+
+log = logging.getLogger(__name__)
+
+_OUR_ERROR = re.compile(r"^(?P<kind>[A-Z][A-Za-z]+): (?P<text>.+)$")
+
+
+def reproduce_stage(project: Project, stage: str, case: str, *, force: bool = False) -> bool:
+    """Run one stage of the chain if anything it depends on has changed; says whether it ran.
+
+    Raises StageFailed with the stage's own words. Waits for any other DVC command on this clone.
+    """
+    target = f"{stage}@{case}"
+    output = _dvc(project, "repro", "--single-item", *(["--force"] if force else []), target, target=target)
+    return f"Running stage '{target}'" in output
+
+
+def push(project: Project, cases: Sequence[str]) -> None:
+    """Copy every delivery to the place's remote. Raises StoreUnreachable; nothing local is lost."""
+    remote = project.place.stores.dvc_remote
+    try:
+        _dvc(project, "push", "--quiet", "--remote", remote, *(f"ingest@{case}" for case in cases))
+    except StageFailed as error:
+        raise StoreUnreachable(
+            "The DVC remote",
+            f"`{remote}`",
+            str(error),
+            f"Deliveries are safe on this machine. Mend it (`dvc remote modify {remote} url …`), and run again.",
+        ) from error
+
+
+def pull(project: Project, target: str) -> None:
+    """Fetch what `target` of dvc.lock names from the cache or the remote. Raises StoreUnreachable."""
+    try:
+        _dvc(project, "pull", "--quiet", "--remote", project.place.stores.dvc_remote, target)
+    except StageFailed as error:
+        raise StoreUnreachable("The DVC remote", f"`{target}`", str(error), "Restore the data there.") from error
+
+
+def lock_entry(root: Path, stage: str, case: str) -> dict[str, Any]:
+    """What dvc.lock says about a stage: its command, dependencies, parameters and outputs."""
+    content = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
+    entry: dict[str, Any] = content["stages"][f"{stage}@{case}"]
+    return entry
+
+
+def data_version(root: Path, case: str) -> str:
+    """DVC's md5 of the deliveries as the chain last saw them (`….dir`)."""
+    return str(lock_entry(root, "ingest", case)["outs"][0]["md5"])
+
+
+def fingerprint(root: Path, case: str) -> str:
+    """Names a candidate by everything that made it: data, code, parameters, locked libraries. Hex, 64 digits."""
+    entry = lock_entry(root, "train", case)
+    inputs = {key: entry.get(key) for key in ("cmd", "deps", "params")}
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def verify_deliveries(project: Project, case: str) -> None:
+    """Compare every delivered file with its recorded md5, which DVC itself does not do for files it thinks unchanged.
+
+    Raises ArtifactAltered or ArtifactMissing, naming the file.
+    """
+    version = data_version(project.root, case)
+    listing = project.root / ".dvc" / "cache" / "files" / "md5" / version[:2] / version[2:]
+    if not listing.is_file():
+        raise ArtifactMissing(f"Data version {version}", str(listing.relative_to(project.root)))
+    for entry in json.loads(listing.read_text(encoding="utf-8")):
+        path = project.files(case).deliveries / entry["relpath"]
+        if not path.is_file():
+            raise ArtifactMissing(f"Delivery {path.stem}", str(path.relative_to(project.root)))
+        found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        if found != entry["md5"]:
+            raise ArtifactAltered(f"Delivery {path.stem}", found, entry["md5"])
+
+
+def _dvc(project: Project, *arguments: str, target: str = "") -> str:
+    with exclusive(project.stores / "dvc.lock") as lock:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=project.root,
+            env=_environment(project),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # A session of its own, because DVC's stages outlive DVC: only killing the group stops them. The lock's
+            # descriptor goes along, so that if this process is killed the next one waits for what is still running.
+            start_new_session=True,
+            pass_fds=[lock],
+        )
+        try:
+            output = _follow(process, log.info if target else log.debug)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+    if process.returncode:
+        raise StageFailed(target or arguments[0], _what_it_said(output))
+    return output
+
+
+def _follow(process: "subprocess.Popen[str]", say: Callable[[str], None]) -> str:
+    lines = []
+    for line in process.stdout or ():
+        lines.append(line)
+        say(line.rstrip())
+    process.wait()
+    return "".join(lines)
+
+
+def _what_it_said(output: str) -> str:
+    """The stage's own error if it gave one, else the end of what was printed."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    own = [match for line in lines if (match := _OUR_ERROR.match(line))]
+    if own:
+        return f"{own[-1]['kind']}: {own[-1]['text']}"
+    return " ".join(lines[-8:])[-1500:]
+
+
+def _environment(project: Project) -> dict[str, str]:
+    # dvc.yaml says `python`: the interpreter that runs this must be the one found first.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "EVERGREEN_ROOT": str(project.root)}

@@ -1,0 +1,58 @@
+"""The door to git: which code made a model, and how to get that code back."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from configs.errors import EvergreenError
+from tasks.records import CodeVersion
+
+_NOT_CODE = (":(exclude)dvc.lock", ":(exclude)data")
+"""dvc.lock says which data were used; that is recorded with the model in full, and does not make the code another."""
+
+
+def code_version(root: Path) -> CodeVersion:
+    """The revision checked out at `root`, with its uncommitted changes, new files included."""
+    revision = _git(root, "rev-parse", "HEAD").strip()
+    # A second index, so that new files can be part of the patch without touching what the person has staged.
+    with TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        _git(root, "read-tree", "HEAD", environment=index)
+        _git(root, "add", "--all", "--", ".", *_NOT_CODE, environment=index)
+        patch = _git(root, "diff", "--cached", "--binary", "HEAD", "--", ".", *_NOT_CODE, environment=index)
+    return CodeVersion(revision=revision, patch=patch)
+
+
+@contextmanager
+def worktree(root: Path, code: CodeVersion) -> Iterator[Path]:
+    """A clean checkout of `code` in a folder of its own, gone when left."""
+    with TemporaryDirectory(prefix="evergreen-reproduce-") as folder:
+        path = Path(folder) / "tree"
+        _git(root, "worktree", "add", "--detach", str(path), code.revision)
+        try:
+            if code.dirty:
+                _git(path, "apply", "--binary", "-", stdin=code.patch)
+            yield path
+        finally:
+            _git(root, "worktree", "remove", "--force", str(path))
+
+
+def _git(root: Path, *arguments: str, environment: dict[str, str] | None = None, stdin: str | None = None) -> str:
+    ended = subprocess.run(
+        ["git", *arguments],
+        cwd=root,
+        env={**os.environ, **(environment or {})},
+        input=stdin,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    if ended.returncode:
+        raise EvergreenError(
+            f"git {arguments[0]} failed in {root}: {ended.stderr.strip() or ended.stdout.strip()}. "
+            "Every model records the code it was made with: Evergreen runs inside a git clone with at least one commit."
+        )
+    return ended.stdout

@@ -1,0 +1,163 @@
+"""register: keep every candidate with its evidence; the one that passed the gate becomes the challenger."""
+
+import hashlib
+import json
+import logging
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from configs.project import CaseFiles, Project
+from tasks.adapters import dvc, git
+from tasks.adapters.history import History
+from tasks.adapters.registry import LoggedCandidate, ModelVersion, Registry
+from tasks.features.artifact import MODEL_FILE, load_model
+from tasks.features.example import RECORDED_WITH_MODEL, answers_identically, read_example
+from tasks.files import sha256
+from tasks.promotion.evidence import Evidence, description
+from tasks.records import (
+    Candidate,
+    Decision,
+    Evaluation,
+    Event,
+    Order,
+    Outcome,
+    Reason,
+    Registered,
+    Status,
+    Windows,
+)
+
+log = logging.getLogger(__name__)
+
+
+def known_version(project: Project, case: str) -> Registered | None:
+    """The version that was made from exactly the same data, code, parameters and libraries, if there is one."""
+    fingerprint = dvc.fingerprint(project.root, case)
+    same = next((v for v in Registry(project).versions(case) if v.fingerprint == fingerprint), None)
+    return _registered(same, known=True) if same else None
+
+
+def register(project: Project, order: Order, at: datetime) -> Registered:
+    """Log the candidate to MLflow; if the gate let it pass, register it as challenger, to be approved.
+
+    Run again after an interruption it finishes what was begun: the same candidate never gets a second version.
+    """
+    evidence = _gather(project, order)
+    registry = Registry(project)
+    logged = _logged_before(registry, evidence) or _log(project, registry, evidence)
+    decision = _with_artifact_rule(registry, logged, project.files(order.case), evidence)
+    if not decision.promote:
+        registry.log(logged.run_id, {}, {}, {"decision": decision.outcome.value, "reasons": _against(decision)})
+        log.info("register %s: %s, kept as run %s", order.case, decision.outcome, logged.run_id)
+        return Registered(case=order.case, outcome=decision.outcome, run_id=logged.run_id, reasons=decision.reasons)
+    tags = {
+        **evidence.tags,
+        "model_sha256": logged.model_sha256,
+        "status": Status.awaiting.value,
+        "asked_at": at.isoformat(),
+    }
+    version = registry.register(order.case, logged, description(evidence, {}), tags)
+    _supersede(registry, version)
+    registry.move_alias(order.case, "challenger", version.version)
+    _write_history(project, version, at, evidence.evaluation)
+    log.info("register %s: version %s is challenger", order.case, version.version)
+    return _registered(version).model_copy(update={"reasons": decision.reasons})
+
+
+def _gather(project: Project, order: Order) -> Evidence:
+    files = project.files(order.case)
+    judged = json.dumps(dvc.lock_entry(project.root, "evaluate", order.case)["deps"], sort_keys=True)
+    rules = project.params(order.case).gate.model_dump_json()
+    return Evidence(
+        order=order,
+        candidate=Candidate.read(files.model / "candidate.json"),
+        windows=Windows.read(files.windows),
+        evaluation=Evaluation.read(files.evaluation / "evaluation.json"),
+        code=git.code_version(project.root),
+        data_version=dvc.data_version(project.root, order.case),
+        lock_sha256=sha256(project.root / "uv.lock"),
+        fingerprint=dvc.fingerprint(project.root, order.case),
+        judged_by=hashlib.sha256((judged + rules).encode()).hexdigest(),
+    )
+
+
+def _logged_before(registry: Registry, evidence: Evidence) -> LoggedCandidate | None:
+    keys = {"fingerprint": evidence.fingerprint, "judged_by": evidence.judged_by}
+    run = registry.finished_run(evidence.order.case, keys)
+    if run is None:
+        return None
+    tags = run.data.tags
+    return LoggedCandidate(run_id=run.info.run_id, model_id=tags["model_id"], model_sha256=tags["model_sha256"])
+
+
+def _log(project: Project, registry: Registry, evidence: Evidence) -> LoggedCandidate:
+    files = project.files(evidence.order.case)
+    tags = {**evidence.tags, "mlflow.note.content": description(evidence, {})}
+    run_id = registry.start_run(evidence.order.case, f"{evidence.candidate.train_end:%Y-%m-%d}", tags)
+    registry.log(run_id, evidence.params, evidence.metrics, {})
+    model = load_model(files.model / MODEL_FILE, evidence.candidate.model_sha256)
+    example, answers = read_example(files.model)
+    logged = registry.log_model(run_id, model, example, answers, evidence.data_version)
+    _log_files(project, registry, run_id, evidence)
+    registry.log(run_id, {}, {}, {"model_id": logged.model_id, "model_sha256": logged.model_sha256})
+    registry.end_run(run_id)
+    return logged
+
+
+def _log_files(project: Project, registry: Registry, run_id: str, evidence: Evidence) -> None:
+    files = project.files(evidence.order.case)
+    registry.log_files(run_id, [files.evaluation])
+    registry.log_files(run_id, [files.model / name for name in RECORDED_WITH_MODEL], "model")
+    newest = evidence.windows.evaluate.batches[-1].batch_id
+    registry.log_files(run_id, sorted(files.validation.glob(f"{newest}.*")), "validation")
+    with TemporaryDirectory() as folder:
+        patch = Path(folder) / "uncommitted.patch"
+        patch.write_text(evidence.code.patch, encoding="utf-8")
+        rebuild = [files.order, files.windows, project.root / "params.yaml", project.root / "dvc.lock", patch]
+        registry.log_files(run_id, rebuild, "rebuild")
+
+
+def _with_artifact_rule(registry: Registry, logged: LoggedCandidate, files: CaseFiles, evidence: Evidence) -> Decision:
+    """The gate's decision and one more rule, which needs the stored artifact: it loads and answers identically."""
+    decision = evidence.evaluation.decision
+    with TemporaryDirectory() as folder:
+        path = registry.download_model(f"models:/{logged.model_id}", Path(folder), logged.model_sha256)
+        stored = load_model(path, logged.model_sha256)
+    same = answers_identically(stored, files.model)
+    text = "the model stored in MLflow answers its input example " + (
+        "bit for bit" if same else "otherwise than trained"
+    )
+    reasons = (*decision.reasons, Reason(rule="stored artifact", passed=same, text=text))
+    return Decision(outcome=decision.outcome if same else Outcome.reject, reasons=reasons)
+
+
+def _against(decision: Decision) -> str:
+    return "; ".join(reason.text for reason in decision.against)[:4000]
+
+
+def _supersede(registry: Registry, newest: ModelVersion) -> None:
+    for version in registry.versions(newest.case):
+        if version.status == Status.awaiting and version.version != newest.version:
+            registry.tag(version.case, version.version, {"status": Status.superseded.value})
+
+
+def _write_history(project: Project, version: ModelVersion, at: datetime, evaluation: Evaluation) -> None:
+    history = History(project)
+    if any(event.what == "registered" and event.version == version.version for event in history.events(version.case)):
+        return
+    reason = "; ".join(reason.text for reason in evaluation.decision.reasons[:3])
+    history.append(
+        Event(case=version.case, at=at, what="registered", version=version.version, by="gate", reason=reason)
+    )
+
+
+def _registered(version: ModelVersion, *, known: bool = False) -> Registered:
+    return Registered(
+        case=version.case,
+        outcome=Outcome.promote,
+        run_id=version.run_id,
+        version=version.version,
+        status=Status(version.status),
+        known=known,
+    )

@@ -1,0 +1,174 @@
+"""validate: hold the deliveries against the contract, keep what breaks it apart, and cut the windows."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from statistics import median
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from configs.case import Case
+from configs.params import Params
+from configs.project import CaseFiles, Project
+from tasks.errors import BatchRejected, SourceStale, SourceUnreadable, TooLittleData
+from tasks.files import sha256, write_text, write_whole
+from tasks.ingestion.batches import delivered, read_batch
+from tasks.records import Batch, BatchReport, Order, Windows
+from tasks.validation.findings import findings, fingerprint
+from tasks.validation.report import page
+from tasks.validation.windows import labelled, spans, why, windows
+
+log = logging.getLogger(__name__)
+
+_ENOUGH_TO_COMPARE = 3
+
+
+def validate(project: Project, case_name: str) -> Windows:
+    """Write the windows that may be trained on and judged by, and a report of each batch that takes part.
+
+    A batch that has its report already is not checked again. Raises BatchRejected if the newest batch breaks the
+    contract, SourceStale if it is too old, and TooLittleData if what was accepted does not fill the windows.
+    """
+    case, params, files = project.case(case_name), project.params(case_name), project.files(case_name)
+    as_of = Order.read(files.order).as_of
+    # The windows of an earlier order must not be there for training if this order is refused.
+    files.windows.unlink(missing_ok=True)
+    batches = delivered(case, files.deliveries, as_of)
+    inspection = Inspection(case, params, files, batches)
+    _refuse_stale(case, params, batches, as_of)
+    _refuse_broken(project, inspection, batches[-1])
+    found = _cut(inspection, as_of)
+    found.write(files.windows)
+    log.info("validate %s: %s", case.name, _said(found, inspection))
+    return found
+
+
+@dataclass
+class Inspection:
+    """The batches of one case and their reports, made when they are asked for."""
+
+    case: Case
+    params: Params
+    files: CaseFiles
+    batches: Sequence[Batch]
+    reports: dict[str, BatchReport] = field(default_factory=dict)
+    checked: int = 0
+    """How many batches had no report that still holds."""
+
+    def report(self, batch: Batch) -> BatchReport:
+        """The report on a batch, kept with its page beside it; a rejected batch is put in quarantine."""
+        if batch.batch_id not in self.reports:
+            report = self._kept_or_made(batch)
+            self._quarantine(batch, report)
+            self.reports[batch.batch_id] = report
+        return self.reports[batch.batch_id]
+
+    def _kept_or_made(self, batch: Batch) -> BatchReport:
+        kept = self.files.validation / f"{batch.batch_id}.json"
+        typical = self._typical_rows(batch)
+        digest = sha256(self.files.deliveries / batch.file)
+        checks = fingerprint(self.case, self.params.validation, batch, typical)
+        try:
+            report = BatchReport.read(kept)
+        except (FileNotFoundError, ValidationError):
+            report = None
+        if report is None or (report.digest, report.fingerprint) != (digest, checks):
+            report = self._made(batch, typical, digest, checks)
+            report.write(kept)
+            write_text(kept.with_suffix(".html"), page(report, batch))
+        return report
+
+    def _made(self, batch: Batch, typical: float | None, digest: str, checks: str) -> BatchReport:
+        frame = read_batch(self.files.deliveries, batch)
+        self.checked += 1
+        return BatchReport(
+            case=self.case.name,
+            batch_id=batch.batch_id,
+            contract_version=self.case.contract.version,
+            rows=len(frame),
+            digest=digest,
+            fingerprint=checks,
+            findings=findings(self.case, self.params.validation, batch, frame, typical),
+        )
+
+    def _typical_rows(self, batch: Batch) -> float | None:
+        earlier = [other for other in self.batches if other.start < batch.start]
+        recent = earlier[-self.params.validation.volume_batches :]
+        rows = [_rows_in(self.files, other) for other in recent]
+        return median(rows) if len(rows) >= _ENOUGH_TO_COMPARE else None
+
+    def _quarantine(self, batch: Batch, report: BatchReport) -> None:
+        kept = self.files.quarantine / f"{batch.batch_id}.parquet"
+        if report.accepted:
+            # The contract it once broke has been mended since.
+            kept.unlink(missing_ok=True)
+        elif not kept.is_file() or sha256(kept) != report.digest:
+            write_whole(kept, lambda part: shutil.copyfile(self.files.deliveries / batch.file, part))
+
+
+def _refuse_stale(case: Case, params: Params, batches: Sequence[Batch], as_of: datetime) -> None:
+    if not batches:
+        raise TooLittleData(
+            "validate",
+            f"no batch of `{case.name}` that ended by {as_of:%Y-%m-%d %H:%M}Z",
+            "at least one",
+            f"Take the deliveries with `python -m tasks ingest {case.name}`, or check the as-of.",
+        )
+    newest = batches[-1]
+    age = (as_of - newest.end) / (newest.end - newest.start)
+    if age > params.validation.stale_after_batches:
+        raise SourceStale(
+            case.name,
+            newest.batch_id,
+            f"{newest.end:%Y-%m-%d %H:%M}Z",
+            f"{as_of:%Y-%m-%d %H:%M}Z",
+            f"{age:.1f} {case.batch_every}s (accepted: {params.validation.stale_after_batches:g})",
+        )
+
+
+def _refuse_broken(project: Project, inspection: Inspection, newest: Batch) -> None:
+    report, files = inspection.report(newest), inspection.files
+    if not report.accepted:
+        page_file = files.validation / f"{newest.batch_id}.html"
+        quarantine_file = files.quarantine / f"{newest.batch_id}.parquet"
+        raise BatchRejected(
+            report, str(page_file.relative_to(project.root)), str(quarantine_file.relative_to(project.root))
+        )
+
+
+def _cut(inspection: Inspection, as_of: datetime) -> Windows:
+    params, usable = inspection.params.window, labelled(inspection.batches, inspection.case.label_delay, as_of)
+    while True:
+        # A batch that turns out rejected makes evaluation reach further back, to batches not looked at so far.
+        rejected = {batch_id for batch_id, report in inspection.reports.items() if not report.accepted}
+        train, evaluate = spans(usable, rejected, params)
+        unseen = [batch for batch in (*train, *evaluate) if batch.batch_id not in inspection.reports]
+        if not unseen:
+            return windows(train, evaluate, inspection.reports, params, as_of)
+        for batch in unseen:
+            report = inspection.report(batch)
+            if not report.accepted:
+                log.warning("validate %s: %s is left out: %s", inspection.case.name, batch.batch_id, why(report))
+
+
+def _said(found: Windows, inspection: Inspection) -> str:
+    train, judge = found.train.batches, found.evaluate.batches
+    rows = sum(inspection.reports[batch.batch_id].rows for batch in train)
+    return (
+        f"train on {train[0].batch_id} to {train[-1].batch_id} ({len(train)} batches, {rows:,} rows), "
+        f"judge by {judge[0].batch_id} to {judge[-1].batch_id}; {len(found.left_out)} left out, "
+        f"{len(found.warnings)} warnings, {inspection.checked} of {len(inspection.reports)} batches checked anew"
+    )
+
+
+def _rows_in(files: CaseFiles, batch: Batch) -> int:
+    path = files.deliveries / batch.file
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowException) as error:
+        remedy = "Restore it with `dvc checkout`, or take the delivery again with `evergreen redeliver`."
+        raise SourceUnreadable(str(path), str(error), remedy) from error
