@@ -9,8 +9,11 @@ _ALWAYS = {
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # Kept results are data, never pickles that run code when they are read.
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     # A dead MLflow server is said to be dead after seconds; by default the client tries for minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -26,7 +29,9 @@ def apply(project: Project) -> None:
     """Set what is not set already. Prefect and MLflow read it when they are imported, so this comes first."""
     place = project.place
     wanted = {**_ALWAYS, "EVERGREEN_ROOT": str(project.root), "EVERGREEN_PLACE": project.place_name}
-    wanted["PREFECT_HOME"] = str(project.root / place.stores.prefect_home)
+    home = project.root / place.stores.prefect_home
+    home.mkdir(parents=True, exist_ok=True)
+    wanted["PREFECT_HOME"] = str(home)
     if place.prefect.api_url:
         wanted["PREFECT_API_URL"] = place.prefect.api_url
     for name, value in wanted.items():

@@ -19,7 +19,9 @@ EvergreenError                   (configs.errors)
 │   └── StageFailed              a DVC stage ended in an error
 └── RefusedError                 what was asked for is against the rules
     ├── AlreadyTraining
+    ├── OrderChanged             by another run, in the middle of this one
     ├── NotApprovable
+    ├── NotReproducible          a part of what made it is gone
     └── NothingToRollBackTo
 """
 
@@ -55,8 +57,8 @@ class EmptyDelivery(DataError):
 class SourceStale(DataError):
     def __init__(self, case: str, batch_id: str, ended: str, as_of: str, age: str) -> None:
         super().__init__(
-            f"The source of `{case}` is stale: its last batch {batch_id} ended {ended}, {age} before the as-of {as_of}. "
-            "Nothing after it was run. Find out why the source stopped, then take the missing batches with "
+            f"The source of `{case}` is stale: its last batch {batch_id} ended {ended}, {age} before the as-of "
+            f"{as_of}. Nothing after it was run. Find out why the source stopped, then take the missing batches with "
             "`python -m tasks ingest`; or, to look at history on purpose, run with an earlier as-of."
         )
 
@@ -101,8 +103,8 @@ class ArtifactMissing(ArtifactError):
 class ArtifactAltered(ArtifactError):
     def __init__(self, what: str, found: str, expected: str) -> None:
         super().__init__(
-            f"{what} is not the file that was registered: its SHA-256 is {found[:16]}…, expected {expected[:16]}…. "
-            "It was not loaded. Restore it from a backup, or rebuild it with `evergreen reproduce`."
+            f"{what} is not the file that was recorded: its digest is {found[:16]}…, expected {expected[:16]}…. "
+            "It was not used. Restore it (data with `dvc checkout --force`, a model from a backup), then run again."
         )
 
 
@@ -157,10 +159,23 @@ class AlreadyTraining(RefusedError):
         )
 
 
+class OrderChanged(RefusedError):
+    def __init__(self, case: str) -> None:
+        super().__init__(
+            f"Another run has ordered something else for `{case}` since this one began, so this one stopped. "
+            "Nothing is lost; run it again."
+        )
+
+
 class NotApprovable(RefusedError):
     def __init__(self, case: str, version: str, why: str, waiting: Sequence[str]) -> None:
         instead = f"Waiting for an answer: {', '.join(waiting)}." if waiting else "No version waits for an answer."
         super().__init__(f"Version {version} of `{case}` cannot be decided on: {why}. {instead}")
+
+
+class NotReproducible(RefusedError):
+    def __init__(self, case: str, version: str, why: str) -> None:
+        super().__init__(f"Version {version} of `{case}` cannot be rebuilt: {why}.")
 
 
 class NothingToRollBackTo(RefusedError):

@@ -75,21 +75,36 @@ def fingerprint(root: Path, case: str) -> str:
 
 
 def verify_deliveries(project: Project, case: str) -> None:
-    """Compare every delivered file with its recorded md5, which DVC itself does not do for files it thinks unchanged.
+    """Compare the delivered files with their recorded digest, which DVC itself does not do for files it thinks unchanged.
 
     Raises ArtifactAltered or ArtifactMissing, naming the file.
     """
     version = data_version(project.root, case)
-    listing = project.root / ".dvc" / "cache" / "files" / "md5" / version[:2] / version[2:]
+    found = {path.name: _md5(path) for path in sorted(project.files(case).deliveries.iterdir())}
+    listing = json.dumps([{"md5": digest, "relpath": name} for name, digest in found.items()], sort_keys=True)
+    if f"{hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest()}.dir" == version:
+        return
+    for name, expected in _recorded_files(project, version).items():
+        if name not in found:
+            raise ArtifactMissing(f"Delivery {name}", str(project.files(case).deliveries))
+        if found[name] != expected:
+            raise ArtifactAltered(f"Delivery {name}", found[name], expected)
+    raise ArtifactAltered(f"The deliveries of `{case}`", "with files that were never delivered", version)
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _recorded_files(project: Project, version: str) -> dict[str, str]:
+    listing = _cache(project) / "files" / "md5" / version[:2] / version[2:]
     if not listing.is_file():
-        raise ArtifactMissing(f"Data version {version}", str(listing.relative_to(project.root)))
-    for entry in json.loads(listing.read_text(encoding="utf-8")):
-        path = project.files(case).deliveries / entry["relpath"]
-        if not path.is_file():
-            raise ArtifactMissing(f"Delivery {path.stem}", str(path.relative_to(project.root)))
-        found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-        if found != entry["md5"]:
-            raise ArtifactAltered(f"Delivery {path.stem}", found, entry["md5"])
+        raise ArtifactMissing(f"Data version {version}", str(listing))
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_text(encoding="utf-8"))}
+
+
+def _cache(project: Project) -> Path:
+    return Path(_dvc(project, "cache", "dir").strip().splitlines()[-1])
 
 
 def _dvc(project: Project, *arguments: str, target: str = "") -> str:

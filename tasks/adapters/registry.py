@@ -84,6 +84,10 @@ class Registry:
         """One version, or None if it does not exist."""
         return next((entry for entry in self.versions(case) if entry.version == version), None)
 
+    def description(self, case: str, version: str) -> str:
+        """What was written about a version when it was registered, in Markdown."""
+        return str(self._ask(lambda: self._client.get_model_version(case, version)).description or "")
+
     def holder(self, case: str, alias: Alias) -> ModelVersion | None:
         """The version an alias points to, or None."""
         try:
@@ -153,13 +157,13 @@ class Registry:
         def store() -> Any:
             with mlflow.start_run(run_id=run_id):
                 # MLflow's own digest is made from a sample of the rows; DVC's names the data exactly.
-                dataset = mlflow.data.from_pandas(example, digest=data_version[:36], name="deliveries")
+                dataset = mlflow.data.from_pandas(_as_floats(example), digest=data_version[:36], name="deliveries")
                 mlflow.log_input(dataset, context="training")
                 return mlflow.sklearn.log_model(
                     model,
                     name=_MODEL,
-                    signature=infer_signature(example, answers),
-                    input_example=example,
+                    signature=infer_signature(_as_floats(example), answers),
+                    input_example=_as_floats(example),
                     pip_requirements=_requirements(),
                     skops_trusted_types=list(TRUSTED_TYPES),
                 )
@@ -259,6 +263,11 @@ def _version(entry: Any) -> ModelVersion:
         source=entry.source,
         tags={key: str(value) for key, value in entry.tags.items()},
     )
+
+
+def _as_floats(example: pd.DataFrame) -> pd.DataFrame:
+    """Integers as floats: a signature of integers would refuse the row in which one is missing."""
+    return example.astype(dict.fromkeys(example.select_dtypes("integer"), "float64"))
 
 
 def _requirements() -> list[str]:

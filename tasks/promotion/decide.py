@@ -199,9 +199,8 @@ def _must_answer(registry: Registry, version: ModelVersion) -> None:
     digest = version.tags["model_sha256"]
     with TemporaryDirectory() as folder:
         model = load_model(registry.download_model(version.source, Path(folder), digest), digest)
-        for name in RECORDED_WITH_MODEL:
-            registry.download_file(version.run_id, f"model/{name}", Path(folder))
-        if not answers_identically(model, Path(folder) / "model"):
+        kept = [registry.download_file(version.run_id, f"model/{name}", Path(folder)) for name in RECORDED_WITH_MODEL]
+        if not answers_identically(model, kept[0].parent):
             raise AnswersDiffer(version.case, version.version)
 
 

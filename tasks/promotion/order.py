@@ -13,7 +13,8 @@ from tasks.records import Candidate, ChampionRef, Order
 
 log = logging.getLogger(__name__)
 
-_RECORD = "champion.json"
+CHAMPION_RECORD = "champion.json"
+"""Which version `champion/` holds, beside its model."""
 
 
 def place_order(project: Project, case_name: str, as_of: datetime) -> Order:
@@ -36,11 +37,11 @@ def place_order(project: Project, case_name: str, as_of: datetime) -> Order:
 
 def _no_champion(files: CaseFiles) -> None:
     (files.champion / MODEL_FILE).unlink(missing_ok=True)
-    ChampionRef(version=None).write(files.champion / _RECORD)
+    ChampionRef(version=None).write(files.champion / CHAMPION_RECORD)
 
 
 def _is_there(files: CaseFiles, champion: ModelVersion) -> bool:
-    record, model = files.champion / _RECORD, files.champion / MODEL_FILE
+    record, model = files.champion / CHAMPION_RECORD, files.champion / MODEL_FILE
     if not (record.is_file() and model.is_file()):
         return False
     there = ChampionRef.read(record)
@@ -54,4 +55,6 @@ def _fetch(registry: Registry, champion: ModelVersion, files: CaseFiles) -> None
         model = registry.download_model(champion.source, Path(folder), digest)
         candidate = Candidate.read(registry.download_file(champion.run_id, "model/candidate.json", Path(folder)))
         write_whole(files.champion / MODEL_FILE, lambda part: part.write_bytes(model.read_bytes()))
-    ChampionRef(version=champion.version, model_sha256=digest, candidate=candidate).write(files.champion / _RECORD)
+    ChampionRef(version=champion.version, model_sha256=digest, candidate=candidate).write(
+        files.champion / CHAMPION_RECORD
+    )

@@ -15,6 +15,7 @@ from tasks.features.artifact import MODEL_FILE, load_model
 from tasks.features.example import RECORDED_WITH_MODEL, answers_identically, read_example
 from tasks.files import sha256
 from tasks.promotion.evidence import Evidence, description
+from tasks.promotion.order import CHAMPION_RECORD
 from tasks.records import (
     Candidate,
     Decision,
@@ -114,7 +115,8 @@ def _log_files(project: Project, registry: Registry, run_id: str, evidence: Evid
     with TemporaryDirectory() as folder:
         patch = Path(folder) / "uncommitted.patch"
         patch.write_text(evidence.code.patch, encoding="utf-8")
-        rebuild = [files.order, files.windows, project.root / "params.yaml", project.root / "dvc.lock", patch]
+        champion = files.champion / CHAMPION_RECORD
+        rebuild = [files.order, files.windows, champion, project.root / "params.yaml", project.root / "dvc.lock", patch]
         registry.log_files(run_id, rebuild, "rebuild")
 
 

@@ -1,0 +1,73 @@
+"""Asking a person: the form in the Prefect UI, and how an answer reaches the run that waits for it."""
+
+from datetime import UTC, datetime
+
+from prefect import runtime, task
+from prefect.flow_runs import suspend_flow_run
+from prefect.input import RunInput
+from pydantic import Field
+
+from configs.project import Project
+from flows import steps
+from tasks.adapters.registry import Registry
+from tasks.errors import NotApprovable
+from tasks.records import Approval, Registered
+
+
+class Answer(RunInput):
+    """What the form asks."""
+
+    approve: bool = Field(default=False, description="Make this version the champion")
+    reviewer: str = Field(min_length=2, description="Your name")
+    reason: str = Field(min_length=3, description="Why; kept with the version and in the history")
+    share: float = Field(default=1.0, ge=0, le=1, description="Share of traffic to start with, 0 to 1")
+
+
+def ask_person(registered: Registered) -> Registered:
+    """Suspend the run until a person answers, however long that takes, and carry the answer out.
+
+    Without a server nobody can be asked here: the version goes on waiting for `evergreen approve`.
+    """
+    if runtime.deployment.id is None:
+        return registered
+    about = announce(registered)
+    refusal = ""
+    for attempt in range(1, 10):
+        answer = _suspend(registered.case, f"approval-{attempt}", refusal + about)
+        try:
+            return steps.decide(_approval(registered, answer))
+        except NotApprovable as error:
+            if "may not approve" not in str(error):
+                raise
+            refusal = f"**{error}**\n\n"
+    raise NotApprovable(registered.case, str(registered.version), "nine answers in a row were refused", [])
+
+
+@task(persist_result=True, cache_policy=steps.ONCE_A_RUN)
+def announce(registered: Registered) -> str:
+    """Note with the version which run waits for its answer; returns what the form says about it."""
+    registry = Registry(Project.here())
+    registry.tag(registered.case, str(registered.version), {"flow_run_id": str(runtime.flow_run.id)})
+    return registry.description(registered.case, str(registered.version))
+
+
+def _suspend(case: str, key: str, about: str) -> Answer:
+    approval = Project.here().params(case).approval
+    form = Answer.with_initial_data(description=about, share=approval.starting_share)
+    answer = suspend_flow_run(wait_for_input=form, key=key, timeout=int(approval.expires_after.total_seconds()))
+    if answer is None:
+        raise RuntimeError("Prefect resumed the run without an answer")
+    return answer
+
+
+def _approval(registered: Registered, answer: Answer) -> Approval:
+    return Approval(
+        case=registered.case,
+        version=str(registered.version),
+        approve=answer.approve,
+        by=answer.reviewer,
+        reason=answer.reason,
+        share=answer.share,
+        channel="form",
+        at=datetime.now(UTC),
+    )

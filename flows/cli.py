@@ -1,0 +1,298 @@
+"""The `evergreen` command."""
+
+import getpass
+import logging
+import os
+import signal
+import sys
+import warnings
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from configs.environment import apply
+from configs.errors import EvergreenError
+from configs.project import Project
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Keeps a machine-learning model good after launch: validate, train, judge, approve, roll back, rebuild.",
+)
+out = Console()
+err = Console(stderr=True)
+
+CaseArgument = Annotated[str, typer.Argument(metavar="CASE", help="A case described in configs/.")]
+CaseOption = Annotated[str, typer.Option("--case", "-c", metavar="CASE", help="A case described in configs/.")]
+VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A registered version, as `status` shows it.")]
+By = Annotated[str, typer.Option("--by", help="Who decides; kept with the version and in the history.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the version and in the history.")]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option("--as-of", help="The moment the run pretends it is, in UTC.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"]),
+]
+
+
+@app.command(epilog="Example: `evergreen run flights`")
+def run(case: CaseArgument = "flights") -> None:
+    """The whole loop once: a first model if there is none, then a candidate that is judged against it."""
+    from flows.summary import run_summary, where_to_look
+    from tasks.adapters.registry import Registry
+
+    project = _ready()
+    described = project.case(case)
+    if Registry(project).holder(case, "champion") is None and described.source.kind == "recorded":
+        window = _evaluation_length(project, case)
+        out.rule(f"{case}: a first model, as of {described.source.as_of - window:%Y-%m-%d}", align="left")
+        out.print(run_summary(project, _train_here(case, described.source.as_of - window, "first model")))
+    out.rule(f"{case}: a candidate for it to be judged against", align="left")
+    registered = _train_here(case, None, "by hand")
+    out.print(run_summary(project, registered), where_to_look(project, registered))
+
+
+@app.command(epilog='Example: `evergreen train flights --as-of 2013-08-19 --trigger "holiday weekend"`')
+def train(
+    case: CaseArgument = "flights",
+    as_of: AsOf = None,
+    trigger: Annotated[str, typer.Option(help="Why now; shown with the run.")] = "by hand",
+) -> None:
+    """Run the training flow: on the server if one is up, else here."""
+    from flows import server
+    from flows.summary import run_summary, status_panel, where_to_look
+
+    project = _ready()
+    project.case(case)
+    moment = as_of.replace(tzinfo=UTC) if as_of else None
+    if not server.connect(project):
+        registered = _train_here(case, moment, trigger)
+        out.print(run_summary(project, registered), where_to_look(project, registered))
+        return
+    from flows import runs
+
+    parameters = {"case": case, "trigger": trigger} | ({"as_of": moment.isoformat()} if moment else {})
+    run_id = runs.start_run(f"training/{case}", parameters)
+    url = _run_url(run_id)
+    out.print(f"Started on the server: {url}")
+    state = runs.follow_run(run_id, out.print)
+    out.print(status_panel(project, case, url if state == "Suspended" else None))
+    if state in {"Failed", "Crashed", "Cancelled"}:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `evergreen status`")
+def status(
+    case: Annotated[str | None, typer.Argument(metavar="[CASE]", help="One case; all if left out.")] = None,
+) -> None:
+    """Who serves, who waits for approval, and what is in quarantine."""
+    from flows.summary import status_panel
+    from tasks.promotion.decide import expire
+
+    project = _ready()
+    if case:
+        project.case(case)
+    for name in [case] if case else project.cases:
+        expire(project, name, datetime.now(UTC))
+        out.print(status_panel(project, name, None))
+
+
+@app.command(epilog="Example: `evergreen history flights --verify`")
+def history(
+    case: CaseArgument = "flights",
+    verify: Annotated[bool, typer.Option("--verify", help="Check that no entry was changed or removed.")] = False,
+) -> None:
+    """Everything that happened to the case's versions: when, who, why."""
+    from rich.table import Table
+
+    from tasks.adapters.history import History
+
+    project = _ready()
+    project.case(case)
+    book = History(project)
+    table = Table("when (UTC)", "what", "version", "by", "why", box=None, header_style="bold")
+    for event in book.events(case):
+        before = f" (before: {event.before})" if event.before else ""
+        table.add_row(f"{event.at:%Y-%m-%d %H:%M:%S}", event.what, event.version + before, event.by, event.reason)
+    out.print(table)
+    if verify:
+        out.print(f"{book.verify(case)} entries, each sealed with the one before: nothing was changed.")
+
+
+@app.command(epilog='Example: `evergreen approve 2 --by ada --reason "better in every airport"`')
+def approve(
+    version: VersionArgument,
+    reason: Reason,
+    by: By = "",
+    case: CaseOption = "flights",
+    share: Annotated[float, typer.Option(min=0, max=1, help="Share of traffic to start with.")] = 1.0,
+) -> None:
+    """Let a version that passed the gate serve; what the form in the Prefect UI does."""
+    _decide(case, version, {"approve": True, "reviewer": by or getpass.getuser(), "reason": reason, "share": share})
+
+
+@app.command(epilog='Example: `evergreen reject 2 --by ada --reason "the carrier changes its fleet on Monday"`')
+def reject(version: VersionArgument, reason: Reason, by: By = "", case: CaseOption = "flights") -> None:
+    """Turn a version down; the champion stays."""
+    _decide(case, version, {"approve": False, "reviewer": by or getpass.getuser(), "reason": reason, "share": 0.0})
+
+
+@app.command(epilog='Example: `evergreen rollback flights --by ada --reason "complaints from JFK"`')
+def rollback(reason: Reason, case: CaseArgument = "flights", by: By = "") -> None:
+    """Put the retired champion back in one step."""
+    from flows.summary import print_version
+    from tasks.promotion.decide import Why, roll_back
+
+    project = _ready()
+    project.case(case)
+    print_version(out, roll_back(project, case, Why(by or getpass.getuser(), reason, datetime.now(UTC))))
+
+
+@app.command(epilog="Example: `evergreen reproduce 2`")
+def reproduce(version: VersionArgument, case: CaseOption = "flights") -> None:
+    """Rebuild a version from its code, data, parameters and locked libraries, and compare it bit for bit."""
+    from tasks.promotion.reproduce import reproduce as rebuild
+
+    project = _ready()
+    project.case(case)
+    result = rebuild(project, case, version)
+    out.print(str(result))
+    if not result.identical:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `evergreen redeliver 2013-W20`")
+def redeliver(
+    period: Annotated[str, typer.Argument(help="A period that was delivered, such as 2013-W20.")],
+    case: CaseOption = "flights",
+) -> None:
+    """Take one period from the source again, mended there; the delivery it replaces is kept."""
+    from tasks.ingestion.ingest import redeliver as take_again
+
+    project = _ready()
+    project.case(case)
+    out.print(f"{case}: delivered {take_again(project, case, period)}; the next training run uses it.")
+
+
+@app.command(epilog="Example: `evergreen up`")
+def up() -> None:
+    """Start Prefect's server and worker and MLflow's UI on this machine; Ctrl-C stops them all."""
+    from flows.stack import running
+
+    project = _ready()
+    signal.signal(signal.SIGTERM, _interrupt)
+    with running(project) as stack:
+        out.print("\n[bold green]Evergreen is up.[/]")
+        out.print(f"  flows and approvals   {stack.prefect_ui}")
+        out.print(f"  models and evidence   {stack.mlflow_ui}")
+        out.print("  in another terminal   evergreen train flights")
+        out.print("  Ctrl-C stops everything.\n")
+        _wait_for_interrupt()
+        out.print("Stopping.")
+
+
+def _ready() -> Project:
+    project = Project.here()
+    apply(project)
+    warnings.simplefilter("ignore", FutureWarning)  # of the libraries, to their own authors
+    handler = RichHandler(console=err, show_path=False, show_level=False, omit_repeated_times=True)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", datefmt="%H:%M:%S", handlers=[handler])
+    for name in ("tasks", "flows"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    return project
+
+
+def _evaluation_length(project: Project, case: str):  # type: ignore[no-untyped-def]
+    from tasks.ingestion.batches import period_end, period_start
+
+    every = project.case(case).batch_every
+    start = end = period_start(every, datetime.now(UTC))
+    for _ in range(project.params(case).window.evaluate_batches):
+        end = period_end(every, end)
+    return end - start
+
+
+def _train_here(case: str, as_of: datetime | None, trigger: str):  # type: ignore[no-untyped-def]
+    # Prefect's own log lines say that steps ended; the steps say what they did.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
+    from flows.training import training
+
+    return training(case=case, as_of=as_of, trigger=trigger)
+
+
+def _decide(case: str, version: str, answer: dict) -> None:  # type: ignore[type-arg]
+    from flows import server
+    from flows.summary import print_version
+    from tasks.adapters.registry import Registry
+    from tasks.promotion.decide import decide
+    from tasks.records import Approval
+
+    project = _ready()
+    project.case(case)
+    found = Registry(project).version(case, version)
+    waiting = found.tags.get("flow_run_id") if found else None
+    if waiting and server.connect(project) and _answered_by_run(UUID(waiting), answer):
+        out.print(f"{case}: {_standing(project, case, version)}")
+        return
+    approval = Approval(
+        case=case,
+        version=version,
+        approve=answer["approve"],
+        by=answer["reviewer"],
+        reason=answer["reason"],
+        share=answer["share"],
+        channel="cli",
+        at=datetime.now(UTC),
+    )
+    print_version(out, decide(project, approval))
+
+
+def _answered_by_run(run_id: UUID, answer: dict) -> bool:  # type: ignore[type-arg]
+    """Give the answer to the run that waits for it, if it still does, and see it through."""
+    from flows import runs
+
+    if not runs.waits_for_answer(run_id):
+        return False
+    runs.answer_run(run_id, answer)
+    runs.follow_run(run_id, out.print)
+    return True
+
+
+def _standing(project: Project, case: str, version: str) -> str:
+    from tasks.adapters.registry import Registry
+
+    found = Registry(project).version(case, version)
+    return f"version {version} is {found.status}" if found else f"version {version} is gone"
+
+
+def _run_url(run_id: UUID) -> str:
+    return f"{os.environ['PREFECT_API_URL'].removesuffix('/api')}/runs/flow-run/{run_id}"
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _wait_for_interrupt() -> None:
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        return
+
+
+def main() -> None:
+    """Run the command; a failure meant for people is printed without a traceback."""
+    try:
+        app()
+    except EvergreenError as error:
+        err.print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

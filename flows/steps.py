@@ -1,0 +1,150 @@
+"""The stages as Prefect tasks: retried where the outside can fail, kept so that a resumed run repeats nothing."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import runtime, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import INPUTS, RUN_ID, CachePolicy
+from prefect.context import TaskRunContext
+
+from configs.case import RecordedSource
+from configs.project import Project
+from tasks.adapters import dvc
+from tasks.adapters.locks import Held, acquire
+from tasks.adapters.registry import Registry
+from tasks.errors import AlreadyTraining, OrderChanged, StageFailed, StoreUnreachable
+from tasks.promotion.decide import decide as decide_on
+from tasks.promotion.evidence import comparison_table, reasons_list
+from tasks.promotion.order import place_order
+from tasks.promotion.policy import approval_by_policy
+from tasks.promotion.register import known_version
+from tasks.promotion.register import register as register_candidate
+from tasks.records import Approval, Candidate, Evaluation, Order, Registered, Windows
+
+
+@dataclass
+class _StepName(CachePolicy):
+    """Tells apart two steps with equal inputs, which RUN_ID and INPUTS alone do not."""
+
+    def compute_key(self, task_ctx: TaskRunContext, *_: object, **__: object) -> str:
+        return task_ctx.task.name
+
+
+# Prefect's default policy contains the task's source: editing code while a person thinks would train again.
+ONCE_A_RUN = RUN_ID + INPUTS + _StepName()
+_HOURS = 3600
+_KEPT: dict[str, Any] = {
+    "persist_result": True,
+    "cache_policy": ONCE_A_RUN,
+    "timeout_seconds": 6 * _HOURS,
+}
+
+
+def _outside_failed(_task: object, _run: object, state: Any) -> bool:
+    """Whether trying again can help: a store or a source was away, not a batch or a rule."""
+    error = state.result(raise_on_failure=False)
+    unreadable = isinstance(error, StageFailed) and str(error).startswith("SourceUnreadable")
+    return unreadable or isinstance(error, StoreUnreachable)
+
+
+_RETRIED: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": _outside_failed}
+
+
+@task(**_KEPT)
+def take_turn(case: str) -> int:
+    """Make this process the only one that trains `case`, until it ends; the process id. Raises AlreadyTraining."""
+    project = Project.here()
+    try:
+        acquire(project.stores / f"{case}.training.lock", wait=project.place.when_busy == "wait")
+    except Held as held:
+        raise AlreadyTraining(case, str(held)) from held
+    return 0
+
+
+@task(**_KEPT, **_RETRIED)
+def order(case: str, as_of: datetime | None) -> Order:
+    """What is asked for. Without an as-of: recorded history's own, else the time the run was scheduled for."""
+    project = Project.here()
+    source = project.case(case).source
+    default = source.as_of if isinstance(source, RecordedSource) else runtime.flow_run.scheduled_start_time
+    return place_order(project, case, (as_of or default).astimezone(UTC))
+
+
+@task(**_KEPT, **_RETRIED)
+def ingest(ordered: Order) -> bool:
+    """Take the deliveries that are due; says whether there was anything to do."""
+    return _stage("ingest", ordered)
+
+
+@task(**_KEPT)
+def validate(ordered: Order) -> Windows:
+    """Hold the deliveries against the contract; a broken one stops the flow here."""
+    project = Project.here()
+    dvc.verify_deliveries(project, ordered.case)
+    _stage("validate", ordered)
+    return Windows.read(project.files(ordered.case).windows)
+
+
+@task(**_KEPT)
+def train(ordered: Order) -> Candidate:
+    """Fit a candidate on the training window."""
+    _stage("train", ordered)
+    return Candidate.read(Project.here().files(ordered.case).model / "candidate.json")
+
+
+@task(**_KEPT, **_RETRIED)
+def known(ordered: Order) -> Registered | None:
+    """The version that is this very candidate, if it was registered before."""
+    return known_version(Project.here(), ordered.case)
+
+
+@task(**_KEPT)
+def evaluate(ordered: Order) -> Evaluation:
+    """Score candidate and champion on the same fresh rows, and decide."""
+    _stage("evaluate", ordered)
+    evaluation = Evaluation.read(Project.here().files(ordered.case).evaluation / "evaluation.json")
+    create_markdown_artifact(
+        f"# {evaluation.decision.outcome.value}\n\n{comparison_table(evaluation)}\n\n{reasons_list(evaluation)}",
+        key=f"{ordered.case}-decision",
+        description=f"Candidate against champion, as of {ordered.as_of:%Y-%m-%d}",
+    )
+    return evaluation
+
+
+@task(**_KEPT, **_RETRIED)
+def push(ordered: Order) -> None:
+    """Copy the deliveries to the remote, before anything points at them."""
+    dvc.push(Project.here(), [ordered.case])
+
+
+@task(**_KEPT, **_RETRIED)
+def register(ordered: Order) -> Registered:
+    """Keep the candidate with its evidence; if it passed the gate, as a version."""
+    return register_candidate(Project.here(), ordered, _now())
+
+
+@task(**_KEPT, **_RETRIED)
+def ask_policy(registered: Registered) -> Approval | None:
+    """The approval that the case's policy gives, if it gives one."""
+    project = Project.here()
+    first = Registry(project).holder(registered.case, "champion") is None
+    return approval_by_policy(project, registered.case, str(registered.version), _now(), first=first)
+
+
+@task(**_KEPT, **_RETRIED)
+def decide(approval: Approval) -> Registered:
+    """Carry out what was answered."""
+    return decide_on(Project.here(), approval)
+
+
+def _stage(name: str, ordered: Order) -> bool:
+    project = Project.here()
+    if Order.read(project.files(ordered.case).order) != ordered:
+        raise OrderChanged(ordered.case)
+    return dvc.reproduce_stage(project, name, ordered.case)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

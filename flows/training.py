@@ -1,0 +1,33 @@
+"""The training flow: from deliveries to a champion."""
+
+from datetime import datetime
+
+from prefect import flow
+
+from flows import steps
+from flows.approval import ask_person
+from tasks.records import Registered, Status
+
+
+@flow(name="training", flow_run_name="{case}: {trigger}", persist_result=True)
+def training(case: str = "flights", as_of: datetime | None = None, trigger: str = "by hand") -> Registered:  # noqa: ARG001 - the run is named after it
+    """Validate what was delivered, train on it, judge the result against the champion, and ask whether it may serve.
+
+    A candidate that the gate turns away ends the flow green, and the champion stays; a broken delivery ends it red.
+    """
+    steps.take_turn(case)
+    ordered = steps.order(case, as_of)
+    steps.ingest(ordered)
+    steps.validate(ordered)
+    steps.train(ordered)
+
+    registered = steps.known(ordered)
+    if registered is None:
+        steps.evaluate(ordered)
+        steps.push(ordered)
+        registered = steps.register(ordered)
+
+    if registered.status is not Status.awaiting:
+        return registered
+    approval = steps.ask_policy(registered)
+    return steps.decide(approval) if approval else ask_person(registered)

@@ -1,0 +1,138 @@
+"""reproduce: rebuild a registered version from what was recorded with it, and say whether it answers the same."""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from configs.project import Project
+from tasks.adapters import dvc, git
+from tasks.adapters.registry import ModelVersion, Registry
+from tasks.errors import NotReproducible
+from tasks.features.artifact import MODEL_FILE
+from tasks.files import sha256
+from tasks.promotion.order import CHAMPION_RECORD
+from tasks.records import ChampionRef, CodeVersion, Evaluation, Record
+
+log = logging.getLogger(__name__)
+
+_STAGES = ("validate", "train", "evaluate")
+
+
+class Reproduction(Record):
+    """What came of a rebuild."""
+
+    case: str
+    version: str
+    revision: str
+    data_version: str
+    recorded: str
+    """Digest of the predictions on the evaluation rows, as they were when the version was judged."""
+    rebuilt: str
+
+    @property
+    def identical(self) -> bool:
+        return self.recorded == self.rebuilt
+
+    def __str__(self) -> str:
+        origin = f"code {self.revision[:12]} and data {self.data_version[:12]}"
+        made = f"Version {self.version} of {self.case}, rebuilt from {origin}"
+        if self.identical:
+            return f"{made}: every prediction is identical, bit for bit ({self.rebuilt[:16]}…)."
+        return f"{made}: predictions DIFFER, recorded {self.recorded[:16]}…, rebuilt {self.rebuilt[:16]}…."
+
+
+def reproduce(project: Project, case: str, version: str) -> Reproduction:
+    """Rebuild in a clean checkout of the recorded code, with the recorded data, parameters and locked libraries.
+
+    Raises NotReproducible when a part is gone, naming it, and ArtifactMissing when the run's record is.
+    """
+    registry = Registry(project)
+    found = registry.version(case, version)
+    if found is None:
+        known = ", ".join(entry.version for entry in registry.versions(case)) or "none"
+        raise NotReproducible(case, version, f"there is no such version (known: {known})")
+    with TemporaryDirectory() as folder:
+        recorded = registry.download_file(found.run_id, "rebuild", Path(folder))
+        code = CodeVersion(revision=found.tags["git_revision"], patch=(recorded / "uncommitted.patch").read_text())
+        with git.worktree(project.root, code) as tree:
+            _restore(registry, Project(tree, project.place_name), recorded, found)
+            _share_cache(project, tree)
+            _fetch_data(Project(tree, project.place_name), case)
+            evaluation = _rebuild(project, tree, found)
+    return Reproduction(
+        case=case,
+        version=version,
+        revision=found.tags["git_revision"],
+        data_version=found.tags["data_version"],
+        recorded=found.tags["predictions_sha256"],
+        rebuilt=evaluation.predictions_sha256,
+    )
+
+
+def _restore(registry: Registry, there: Project, recorded: Path, version: ModelVersion) -> None:
+    """Put the recorded order, lock and champion where the chain of the clean checkout reads them."""
+    files = there.files(version.case)
+    files.folder.mkdir(parents=True)
+    shutil.copy(recorded / "order.json", files.order)
+    shutil.copy(recorded / "dvc.lock", there.root / "dvc.lock")
+    # The champion of that day says which rows neither model had seen.
+    files.champion.mkdir()
+    shutil.copy(recorded / CHAMPION_RECORD, files.champion / CHAMPION_RECORD)
+    champion = ChampionRef.read(files.champion / CHAMPION_RECORD)
+    then = registry.version(version.case, champion.version) if champion.version else None
+    if then:
+        with TemporaryDirectory() as folder:
+            model = registry.download_model(then.source, Path(folder), champion.model_sha256)
+            shutil.copy(model, files.champion / MODEL_FILE)
+
+
+def _fetch_data(there: Project, case: str) -> None:
+    dvc.pull(there, f"ingest@{case}")
+    dvc.verify_deliveries(there, case)
+
+
+def _share_cache(project: Project, tree: Path) -> None:
+    url = subprocess.run(
+        [sys.executable, "-m", "dvc", "remote", "list"], cwd=project.root, capture_output=True, text=True, check=True
+    ).stdout
+    lines = [f"[cache]\n    dir = {project.root / '.dvc' / 'cache'}"]
+    for name, _, where in (line.partition("\t") for line in url.splitlines()):
+        lines.append(f"['remote \"{name}\"']\n    url = {where.split()[0]}")
+    (tree / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _rebuild(project: Project, tree: Path, version: ModelVersion) -> Evaluation:
+    python = _python(project, tree, version)
+    environment = {**os.environ, "EVERGREEN_ROOT": str(tree), "PYTHONPATH": str(tree)}
+    for stage in _STAGES:
+        log.info("reproduce %s: %s", version.case, stage)
+        ended = subprocess.run(
+            [*python, "-m", "tasks", stage, version.case],
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ended.returncode:
+            raise NotReproducible(version.case, version.version, f"{stage} failed: {ended.stderr.strip()[-800:]}")
+    return Evaluation.read(Project(tree).files(version.case).evaluation / "evaluation.json")
+
+
+def _python(project: Project, tree: Path, version: ModelVersion) -> list[str]:
+    """This interpreter if its libraries are the locked ones of then, else one with those installed."""
+    if sha256(tree / "uv.lock") != version.tags["lock_sha256"]:
+        raise NotReproducible(version.case, version.version, "the checkout's uv.lock is not the recorded one")
+    if sha256(project.root / "uv.lock") == version.tags["lock_sha256"]:
+        return [sys.executable]
+    uv = shutil.which("uv")
+    if uv is None:
+        raise NotReproducible(
+            version.case, version.version, "it was made with other libraries, and uv, which installs them, is not here"
+        )
+    log.info("reproduce %s: installing the libraries of version %s", version.case, version.version)
+    return [uv, "run", "--frozen", "--no-dev", "--project", str(tree), "python"]
