@@ -29,6 +29,11 @@ class CaseFiles:
         return self.folder / "champion"
 
     @property
+    def champion_record(self) -> Path:
+        """Which version `champion/` holds."""
+        return self.champion / "champion.json"
+
+    @property
     def deliveries(self) -> Path:
         return self.folder / "deliveries"
 

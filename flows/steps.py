@@ -1,5 +1,6 @@
 """The stages as Prefect tasks: retried where the outside can fail, kept so that a resumed run repeats nothing."""
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import INPUTS, RUN_ID, CachePolicy
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import TaskRunContext
 
 from configs.case import RecordedSource
@@ -35,6 +37,7 @@ class _StepName(CachePolicy):
 # Prefect's default policy contains the task's source: editing code while a person thinks would train again.
 ONCE_A_RUN = RUN_ID + INPUTS + _StepName()
 _HOURS = 3600
+_turns: dict[str, int] = {}
 _KEPT: dict[str, Any] = {
     "persist_result": True,
     "cache_policy": ONCE_A_RUN,
@@ -54,13 +57,20 @@ _RETRIED: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 10], "retry
 
 @task(**_KEPT)
 def take_turn(case: str) -> int:
-    """Make this process the only one that trains `case`, until it ends; the process id. Raises AlreadyTraining."""
+    """Make this run the only one that trains `case`; returns the process id. Raises AlreadyTraining."""
     project = Project.here()
     try:
-        acquire(project.stores / f"{case}.training.lock", wait=project.place.when_busy == "wait")
+        _turns[case] = acquire(project.stores / f"{case}.training.lock", wait=project.place.when_busy == "wait")
     except Held as held:
         raise AlreadyTraining(case, str(held)) from held
-    return 0
+    return os.getpid()
+
+
+def end_turn(flow: object, flow_run: FlowRun, state: object) -> None:  # noqa: ARG001 - what Prefect passes
+    """Let the next run of the case begin; Prefect calls it when a run ends, however it does."""
+    handle = _turns.pop(flow_run.parameters.get("case", "flights"), None)
+    if handle is not None:
+        os.close(handle)
 
 
 @task(**_KEPT, **_RETRIED)

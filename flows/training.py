@@ -9,7 +9,14 @@ from flows.approval import ask_person
 from tasks.records import Registered, Status
 
 
-@flow(name="training", flow_run_name="{case}: {trigger}", persist_result=True)
+@flow(
+    name="training",
+    flow_run_name="{case}: {trigger}",
+    persist_result=True,
+    on_completion=[steps.end_turn],
+    on_failure=[steps.end_turn],
+    on_crashed=[steps.end_turn],
+)
 def training(case: str = "flights", as_of: datetime | None = None, trigger: str = "by hand") -> Registered:  # noqa: ARG001 - the run is named after it
     """Validate what was delivered, train on it, judge the result against the champion, and ask whether it may serve.
 

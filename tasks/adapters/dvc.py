@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 _OUR_ERROR = re.compile(r"^(?P<kind>[A-Z][A-Za-z]+): (?P<text>.+)$")
 
 
-def reproduce_stage(project: Project, stage: str, case: str, *, force: bool = False) -> bool:
+def reproduce_stage(project: Project, stage: str, case: str) -> bool:
     """Run one stage of the chain if anything it depends on has changed; says whether it ran.
 
     Raises StageFailed with the stage's own words. Waits for any other DVC command on this clone.
     """
     target = f"{stage}@{case}"
-    output = _dvc(project, "repro", "--single-item", *(["--force"] if force else []), target, target=target)
-    return f"Running stage '{target}'" in output
+    output = _dvc(project, "repro", "--quiet", "--single-item", target, target=target)
+    return bool(output.strip())  # a stage that ran has said what it did; DVC itself keeps quiet
 
 
 def push(project: Project, cases: Sequence[str]) -> None:
@@ -75,7 +75,7 @@ def fingerprint(root: Path, case: str) -> str:
 
 
 def verify_deliveries(project: Project, case: str) -> None:
-    """Compare the delivered files with their recorded digest, which DVC itself does not do for files it thinks unchanged.
+    """Compare the delivered files with their recorded digest; DVC itself skips files it thinks unchanged.
 
     Raises ArtifactAltered or ArtifactMissing, naming the file.
     """

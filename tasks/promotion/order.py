@@ -13,9 +13,6 @@ from tasks.records import Candidate, ChampionRef, Order
 
 log = logging.getLogger(__name__)
 
-CHAMPION_RECORD = "champion.json"
-"""Which version `champion/` holds, beside its model."""
-
 
 def place_order(project: Project, case_name: str, as_of: datetime) -> Order:
     """Write the order and the champion's model where the chain reads them; returns the order.
@@ -37,11 +34,11 @@ def place_order(project: Project, case_name: str, as_of: datetime) -> Order:
 
 def _no_champion(files: CaseFiles) -> None:
     (files.champion / MODEL_FILE).unlink(missing_ok=True)
-    ChampionRef(version=None).write(files.champion / CHAMPION_RECORD)
+    ChampionRef(version=None).write(files.champion_record)
 
 
 def _is_there(files: CaseFiles, champion: ModelVersion) -> bool:
-    record, model = files.champion / CHAMPION_RECORD, files.champion / MODEL_FILE
+    record, model = files.champion_record, files.champion / MODEL_FILE
     if not (record.is_file() and model.is_file()):
         return False
     there = ChampionRef.read(record)
@@ -55,6 +52,4 @@ def _fetch(registry: Registry, champion: ModelVersion, files: CaseFiles) -> None
         model = registry.download_model(champion.source, Path(folder), digest)
         candidate = Candidate.read(registry.download_file(champion.run_id, "model/candidate.json", Path(folder)))
         write_whole(files.champion / MODEL_FILE, lambda part: part.write_bytes(model.read_bytes()))
-    ChampionRef(version=champion.version, model_sha256=digest, candidate=candidate).write(
-        files.champion / CHAMPION_RECORD
-    )
+    ChampionRef(version=champion.version, model_sha256=digest, candidate=candidate).write(files.champion_record)

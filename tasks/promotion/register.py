@@ -15,7 +15,6 @@ from tasks.features.artifact import MODEL_FILE, load_model
 from tasks.features.example import RECORDED_WITH_MODEL, answers_identically, read_example
 from tasks.files import sha256
 from tasks.promotion.evidence import Evidence, description
-from tasks.promotion.order import CHAMPION_RECORD
 from tasks.records import (
     Candidate,
     Decision,
@@ -115,8 +114,14 @@ def _log_files(project: Project, registry: Registry, run_id: str, evidence: Evid
     with TemporaryDirectory() as folder:
         patch = Path(folder) / "uncommitted.patch"
         patch.write_text(evidence.code.patch, encoding="utf-8")
-        champion = files.champion / CHAMPION_RECORD
-        rebuild = [files.order, files.windows, champion, project.root / "params.yaml", project.root / "dvc.lock", patch]
+        rebuild = [
+            files.order,
+            files.windows,
+            files.champion_record,
+            project.root / "params.yaml",
+            project.root / "dvc.lock",
+            patch,
+        ]
         registry.log_files(run_id, rebuild, "rebuild")
 
 

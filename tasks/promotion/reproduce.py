@@ -14,7 +14,6 @@ from tasks.adapters.registry import ModelVersion, Registry
 from tasks.errors import NotReproducible
 from tasks.features.artifact import MODEL_FILE
 from tasks.files import sha256
-from tasks.promotion.order import CHAMPION_RECORD
 from tasks.records import ChampionRef, CodeVersion, Evaluation, Record
 
 log = logging.getLogger(__name__)
@@ -81,8 +80,8 @@ def _restore(registry: Registry, there: Project, recorded: Path, version: ModelV
     shutil.copy(recorded / "dvc.lock", there.root / "dvc.lock")
     # The champion of that day says which rows neither model had seen.
     files.champion.mkdir()
-    shutil.copy(recorded / CHAMPION_RECORD, files.champion / CHAMPION_RECORD)
-    champion = ChampionRef.read(files.champion / CHAMPION_RECORD)
+    shutil.copy(recorded / files.champion_record.name, files.champion_record)
+    champion = ChampionRef.read(files.champion_record)
     then = registry.version(version.case, champion.version) if champion.version else None
     if then:
         with TemporaryDirectory() as folder:

@@ -16,6 +16,9 @@ _SCORES = {Problem.binary: "AUC", Problem.multiclass: "AUC", Problem.regression:
 
 def leakage(case: Case, frame: pd.DataFrame, features: list[str], at_most: float) -> list[Finding]:
     """One finding for each feature; only rows with a label count. `frame` holds the target in its promised type."""
+    if frame[case.target].isna().all():
+        # Without a single value a column may come in any type, and labels are made of one type only.
+        return [_cannot_be_judged(case, 0)]
     label = labels(case, frame)
     labelled = label.notna().to_numpy()
     targets = _targets(case, label[labelled].reset_index(drop=True))
@@ -26,11 +29,9 @@ def leakage(case: Case, frame: pd.DataFrame, features: list[str], at_most: float
 
 
 def auc(values: pd.Series, positive: pd.Series) -> float:
-    """How often a positive row ranks above a negative one; ties count half. NaN if one side is empty."""
+    """How often a positive row ranks above a negative one; ties count half. Both kinds must be there."""
     positives = int(positive.sum())
     pairs = positives * (len(positive) - positives)
-    if not pairs:
-        return float("nan")
     ranks = values.rank().to_numpy()
     return float((ranks[positive.to_numpy(dtype=bool)].sum() - positives * (positives + 1) / 2) / pairs)
 

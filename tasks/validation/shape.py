@@ -16,12 +16,24 @@ _WORDS = {
     ColumnType.boolean: "true or false",
     ColumnType.timestamp: "times",
 }
+_KINDS = {
+    "string": "text",
+    "integer": "whole numbers",
+    "floating": "numbers with a decimal point",
+    "boolean": "true or false",
+    "date": "dates without a time",
+    "datetime": "times in several time zones",
+    "decimal": "decimals",
+    "mixed": "of several types",
+    "mixed-integer": "of several types",
+}
+"""What `pandas.api.types.infer_dtype` answers, in words."""
 _UTC = {"UTC", "Etc/UTC", "+00:00"}
 
 
 def named_once(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with text for column names, and of columns that share a name only the first."""
-    named = frame.set_axis([str(name) for name in frame.columns], axis="columns")
+    """The frame with text for column names, of columns that share a name only the first, and its rows counted anew."""
+    named = frame.set_axis([str(name) for name in frame.columns], axis="columns").reset_index(drop=True)
     return named.loc[:, ~named.columns.duplicated()]
 
 
@@ -41,7 +53,9 @@ def of_wrong_type(column: Column, values: pd.Series) -> pd.Series:
     """The values that are not of the type that was promised; a missing value has every type."""
     present = values.dropna().infer_objects()
     if pd.api.types.is_object_dtype(present.dtype):
-        return present[[not _is_a(column.type, value) for value in present]]
+        wrong = present[[not _is_a(column.type, value) for value in present]]
+        # Times that pandas keeps as objects differ in their time zones: no two of them can be compared.
+        return present if column.type is ColumnType.timestamp and wrong.empty else wrong
     return present[~_fits(column, values, present)]
 
 
@@ -133,8 +147,7 @@ def _kind(wrong: pd.Series) -> str:
     if pd.api.types.is_datetime64_dtype(wrong.dtype):
         return "times without a time zone"
     kind = pd.api.types.infer_dtype(wrong)
-    words = {"string": "text", "floating": "numbers delivered as fractions", "integer": "whole numbers"}
-    return {**words, "boolean": "true or false", "mixed-integer": "of several types"}.get(kind, kind)
+    return _KINDS.get(kind, kind)
 
 
 def _finite(floats: pd.DataFrame) -> list[Finding]:

@@ -1,8 +1,9 @@
 """The suite: what the contract, the parameters and the case ask of a batch, as Great Expectations expectations."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,18 @@ from tasks.validation import wording
 from tasks.validation.delivery import Delivery
 from tasks.validation.gx import gxe, results
 
+# `severity` stands beside `arguments`; the rest steers Great Expectations itself, not the check.
+_NOT_ARGUMENTS = {
+    "batch_id",
+    "catch_exceptions",
+    "id",
+    "meta",
+    "rendered_content",
+    "result_format",
+    "severity",
+    "windows",
+}
+
 
 @dataclass(frozen=True)
 class Check:
@@ -24,7 +37,7 @@ class Check:
     column: str | None
     expected: str
     wrong: str
-    """Completes `412 of 5,893 rows …`; empty where rows are not what is counted."""
+    """Completes `412 of 5,893 rows …`; empty where it is all rows that are counted."""
 
 
 def suite(case: Case, rules: ValidationParams, came: Delivery) -> list[Check]:
@@ -54,7 +67,7 @@ def _rows(rules: ValidationParams, typical: float | None) -> Iterator[Check]:
     expectation = gxe.ExpectTableRowCountToBeBetween(min_value=rules.min_rows, severity="critical")
     yield Check(expectation, None, f"at least {rules.min_rows:,} rows", "")
     if typical is not None:
-        low, high = max(0, round(typical * (1 - rules.volume_change))), round(typical * (1 + rules.volume_change))
+        low, high = max(0, ceil(typical * (1 - rules.volume_change))), floor(typical * (1 + rules.volume_change))
         # Only a warning: a batch at the edge of a year or of the history is honestly small.
         expectation = gxe.ExpectTableRowCountToBeBetween(min_value=low, max_value=high, severity="warning")
         yield Check(expectation, None, f"{low:,} to {high:,} rows, as recent batches had about {typical:,.0f}", "")
@@ -104,12 +117,11 @@ def _listed(name: str, column: Column, categories: tuple[str, ...]) -> Check:
 
 def _extra(case: Case, number: int, extra: ExtraExpectation) -> Check:
     where = f"{case.name}.yaml: `expectations[{number}]` ({extra.type})"
-    known = {_snake(name): name for name in dir(gxe) if name.startswith("Expect") and name != "Expectation"}
-    if extra.type not in known:
-        raise ConfigError(f"{where} is not a check of Great Expectations{_did_you_mean(extra.type, list(known))}.")
-    expectation_class = getattr(gxe, known[extra.type])
+    expectation_class = _class_of(where, extra)
     _refuse_unknown_arguments(where, expectation_class, extra)
     _refuse_unknown_columns(where, case, extra)
+    if {"min_value", "max_value"} <= set(expectation_class.__fields__) - set(extra.arguments):
+        raise ConfigError(f"{where} could never fail: give it `min_value`, `max_value` or both.")
     try:
         expectation = expectation_class(**extra.arguments, severity=extra.severity)
     except (ValueError, TypeError) as error:
@@ -117,22 +129,19 @@ def _extra(case: Case, number: int, extra: ExtraExpectation) -> Check:
     return Check(expectation, extra.arguments.get("column"), _asked(extra), "break the rule")
 
 
+def _class_of(where: str, extra: ExtraExpectation) -> Any:
+    classes = [getattr(gxe, name) for name in dir(gxe) if name.startswith("Expect") and name != "Expectation"]
+    by_type = {expectation_class.expectation_type: expectation_class for expectation_class in classes}
+    if extra.type not in by_type:
+        raise ConfigError(f"{where} is no check of Great Expectations{_near(extra.type, by_type)}")
+    return by_type[extra.type]
+
+
 def _refuse_unknown_arguments(where: str, expectation_class: Any, extra: ExtraExpectation) -> None:
-    # `severity` stands beside `arguments`; the rest steers Great Expectations itself, not the check.
-    reserved = {
-        "id",
-        "meta",
-        "severity",
-        "result_format",
-        "catch_exceptions",
-        "rendered_content",
-        "batch_id",
-        "windows",
-    }
-    allowed = [name for name in expectation_class.__fields__ if name not in reserved]
+    allowed = [name for name in expectation_class.__fields__ if name not in _NOT_ARGUMENTS]
     for name in extra.arguments:
         if name not in allowed:
-            raise ConfigError(f"{where} takes no argument `{name}`{_did_you_mean(name, allowed, every=True)}.")
+            raise ConfigError(f"{where} takes no argument `{name}`{_near(name, allowed)}")
 
 
 def _refuse_unknown_columns(where: str, case: Case, extra: ExtraExpectation) -> None:
@@ -140,14 +149,16 @@ def _refuse_unknown_columns(where: str, case: Case, extra: ExtraExpectation) -> 
     given = [extra.arguments.get(key) for key in ("column", "column_A", "column_B")]
     for name in [*given, *extra.arguments.get("column_list", [])]:
         if name is not None and name not in promised:
-            raise ConfigError(f"{where} names `{name}`, no column of the contract{_did_you_mean(str(name), promised)}.")
+            raise ConfigError(f"{where} names `{name}`, which is no column of the contract{_near(str(name), promised)}")
 
 
-def _did_you_mean(name: str, known: Any, *, every: bool = False) -> str:
-    near = difflib.get_close_matches(name, list(known), 3)
-    if near:
-        return f"; did you mean {' or '.join(f'`{other}`' for other in near)}?"[:-1] + "?"
-    return f"; it takes {', '.join(known)}" if every else ""
+def _near(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence: what may have been meant, or else, of a few, all that could be."""
+    known = list(known)
+    meant = difflib.get_close_matches(name, known, 3)
+    if meant:
+        return f"; did you mean {' or '.join(f'`{other}`' for other in meant)}?"
+    return f"; there is {wording.listing(known, 12)}."
 
 
 def _first_problem(error: Exception) -> str:
@@ -156,11 +167,6 @@ def _first_problem(error: Exception) -> str:
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"] if part != "__root__")
     return f"`{key}`: {problem['msg']}." if key else f"{problem['msg']}."
-
-
-def _snake(name: str) -> str:
-    """`expect_column_mean_to_be_between`, for `ExpectColumnMeanToBeBetween`."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).removeprefix("_")
 
 
 def _asked(extra: ExtraExpectation) -> str:
@@ -197,7 +203,7 @@ def _found(check: Check, result: dict[str, Any]) -> tuple[str, int, tuple[str, .
         found = wording.rows(failing, int(result["element_count"]), check.wrong)
         return found, failing, wording.examples(result.get("partial_unexpected_list", ()))
     observed = result.get("observed_value")
-    if check.column is None and isinstance(observed, int):
+    if not check.wrong:
         return f"{observed:,} rows", 0, ()
     return "nothing to measure" if observed is None else wording.value(observed), 0, ()
 

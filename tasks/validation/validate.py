@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from statistics import median
 
 import pyarrow as pa
@@ -69,17 +70,15 @@ class Inspection:
 
     def _kept_or_made(self, batch: Batch) -> BatchReport:
         kept = self.files.validation / f"{batch.batch_id}.json"
-        typical = self._typical_rows(batch)
-        digest = sha256(self.files.deliveries / batch.file)
+        digest, typical = sha256(self.files.deliveries / batch.file), self._typical_rows(batch)
         checks = fingerprint(self.case, self.params.validation, batch, typical)
-        try:
-            report = BatchReport.read(kept)
-        except (FileNotFoundError, ValidationError):
-            report = None
-        if report is None or (report.digest, report.fingerprint) != (digest, checks):
-            report = self._made(batch, typical, digest, checks)
-            report.write(kept)
-            write_text(kept.with_suffix(".html"), page(report, batch))
+        report = _read(kept)
+        if report is not None and (report.digest, report.fingerprint) == (digest, checks):
+            return report
+        report = self._made(batch, typical, digest, checks)
+        # The page first: where there is a report, its page is there too, even if this is killed in between.
+        write_text(kept.with_suffix(".html"), page(report, batch))
+        report.write(kept)
         return report
 
     def _made(self, batch: Batch, typical: float | None, digest: str, checks: str) -> BatchReport:
@@ -163,6 +162,14 @@ def _said(found: Windows, inspection: Inspection) -> str:
         f"judge by {judge[0].batch_id} to {judge[-1].batch_id}; {len(found.left_out)} left out, "
         f"{len(found.warnings)} warnings, {inspection.checked} of {len(inspection.reports)} batches checked anew"
     )
+
+
+def _read(kept: Path) -> BatchReport | None:
+    """The report, if it can be read and its page is beside it."""
+    try:
+        return BatchReport.read(kept) if kept.with_suffix(".html").is_file() else None
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 def _rows_in(files: CaseFiles, batch: Batch) -> int:

@@ -91,7 +91,7 @@ def _refuse_too_few(
     if not training:
         raise TooLittleData(
             "train a candidate",
-            f"no accepted batch before the {len(judging)} that judge it",
+            f"no accepted batch in the window before the {len(judging)} that judge it",
             "at least one",
             f"{wait}, or lower window.evaluate_batches.",
         )

@@ -1,0 +1,50 @@
+# The two commands: `make run` and `make test`. Everything else is for people who work on the project.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+export UV_COMPILE_BYTECODE = 1
+export DO_NOT_TRACK = 1
+unexport PYTHONDONTWRITEBYTECODE
+
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+CASE ?= flights
+
+.PHONY: help run test setup quick lint format check clean-data
+.DEFAULT_GOAL := help
+
+help:  ## What can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: setup  ## Set everything up and run the loop on real flights (CASE=… for another case)
+	@$(UV) run --frozen --quiet evergreen run $(CASE)
+
+test: setup-all  ## Set everything up and run the whole test suite
+	@$(UV) run --frozen --quiet --all-extras pytest -n 2 --dist loadgroup
+
+quick: setup-all  ## The tests that take seconds
+	@$(UV) run --frozen --quiet --all-extras pytest -m "not slow"
+
+setup: $(UV)  ## The locked environment in .venv, without the tools of development
+	@$(UV) sync --frozen --quiet --no-dev --inexact
+
+.PHONY: setup-all
+setup-all: $(UV)
+	@$(UV) sync --frozen --quiet --all-extras
+
+lint: setup-all  ## Style, types and the direction of imports
+	@$(UV) run --frozen --quiet ruff format --check .
+	@$(UV) run --frozen --quiet ruff check .
+	@$(UV) run --frozen --quiet mypy
+	@$(UV) run --frozen --quiet lint-imports
+
+format: setup-all  ## Put the code into shape
+	@$(UV) run --frozen --quiet ruff format .
+	@$(UV) run --frozen --quiet ruff check --fix .
+
+clean-data:  ## Forget all deliveries, models and stores of this clone
+	rm -rf data/*/ dvc.lock .dvc/cache .dvc/tmp
+
+# Where there is no uv, one is put into the project itself; nothing outside the folder changes.
+.uv/bin/uv:
+	@echo "Installing uv into .uv (once)"
+	@python3 -m venv .uv
+	@.uv/bin/pip install --quiet --disable-pip-version-check "uv>=0.8,<1"

@@ -1,0 +1,1 @@
+"""What deliveries are held to, and what happens to those that break it."""
