@@ -63,8 +63,8 @@ def _mapping(path: Path) -> dict[str, Any]:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; it is part of the project, restore it from git.") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path.name} is not valid YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name} is not valid YAML in UTF-8: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path.name}: expected keys and values, found {type(content).__name__}.")
     return content
@@ -123,8 +123,8 @@ def _keys_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     here: list[type[BaseModel]] = [model]
     for part in location:
         named = [m.model_fields[part].annotation for m in here if part in m.model_fields]
-        if named:
-            here = [inner for annotation in named for inner in _models_in(annotation)]
+        # A column of the contract may be called like a key of ours, such as `range`.
+        here = [inner for annotation in named for inner in _models_in(annotation)] or here
     return sorted({name for m in here for name in m.model_fields})
 
 

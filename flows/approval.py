@@ -9,6 +9,7 @@ from pydantic import Field
 
 from configs.project import Project
 from flows import steps
+from flows.server import running_stack
 from tasks.adapters.registry import Registry
 from tasks.errors import NotApprovable
 from tasks.records import Approval, Registered
@@ -46,9 +47,13 @@ def ask_person(registered: Registered) -> Registered:
 @task(persist_result=True, cache_policy=steps.ONCE_A_RUN)
 def announce(registered: Registered) -> str:
     """Note with the version which run waits for its answer; returns what the form says about it."""
-    registry = Registry(Project.here())
+    project = Project.here()
+    registry = Registry(project)
     registry.tag(registered.case, str(registered.version), {"flow_run_id": str(runtime.flow_run.id)})
-    return registry.description(registered.case, str(registered.version))
+    about = registry.description(registered.case, str(registered.version))
+    stack = running_stack(project)
+    page = registry.page(registered.run_id, stack.mlflow_ui if stack else None)
+    return f"[Evidence and plots in MLflow]({page})\n\n{about}" if page else about
 
 
 def _suspend(case: str, key: str, about: str) -> Answer:

@@ -184,7 +184,8 @@ def up() -> None:
     from flows.stack import running
 
     project = _ready()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # set here, they are not ignored in what is started below either
+        signal.signal(number, _interrupt)
     with running(project) as stack:
         out.print("\n[bold green]Evergreen is up.[/]")
         out.print(f"  flows and approvals   {stack.prefect_ui}")

@@ -11,6 +11,7 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.sorting import TaskRunSort
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
@@ -35,7 +36,8 @@ def follow_run(run_id: UUID, say: Callable[[str], None]) -> str:
         while True:
             run = client.read_flow_run(run_id)
             only_this = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
-            lines = [f"{step.name}: {step.state_name}" for step in client.read_task_runs(flow_run_filter=only_this)]
+            steps = client.read_task_runs(flow_run_filter=only_this, sort=TaskRunSort.EXPECTED_START_TIME_ASC)
+            lines = [f"{step.name}: {step.state_name}" for step in steps]
             for line in [*lines, f"run {run.name}: {run.state_name}"]:
                 if line not in told:
                     told.add(line)

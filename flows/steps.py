@@ -1,5 +1,6 @@
 """The stages as Prefect tasks: retried where the outside can fail, kept so that a resumed run repeats nothing."""
 
+import logging
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,6 +38,8 @@ class _StepName(CachePolicy):
 # Prefect's default policy contains the task's source: editing code while a person thinks would train again.
 ONCE_A_RUN = RUN_ID + INPUTS + _StepName()
 _HOURS = 3600
+# PREFECT_LOGGING_EXTRA_LOGGERS gives these loggers a handler, but leaves their level at WARNING.
+logging.getLogger("tasks").setLevel(logging.INFO)
 _turns: dict[str, int] = {}
 _KEPT: dict[str, Any] = {
     "persist_result": True,

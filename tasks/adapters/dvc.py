@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +135,10 @@ def _dvc(project: Project, *arguments: str, target: str = "") -> str:
 
 def _follow(process: "subprocess.Popen[str]", say: Callable[[str], None]) -> str:
     lines = []
-    for line in process.stdout or ():
-        lines.append(line)
-        say(line.rstrip())
+    with process.stdout or nullcontext(()) as said:
+        for line in said:
+            lines.append(line)
+            say(line.rstrip())
     process.wait()
     return "".join(lines)
 

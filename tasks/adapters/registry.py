@@ -84,6 +84,12 @@ class Registry:
         """One version, or None if it does not exist."""
         return next((entry for entry in self.versions(case) if entry.version == version), None)
 
+    def page(self, run_id: str, server: str | None = None) -> str | None:
+        """Where people see a run: on this registry's server, or on `server` if the registry is only a database."""
+        server = self._uri if self._uri.startswith("http") else server
+        experiment = self.read_run(run_id).info.experiment_id
+        return f"{server}/#/experiments/{experiment}/runs/{run_id}" if server else None
+
     def description(self, case: str, version: str) -> str:
         """What was written about a version when it was registered, in Markdown."""
         return str(self._ask(lambda: self._client.get_model_version(case, version)).description or "")

@@ -17,9 +17,11 @@ MODEL_FILE = "model.skops"
 
 TRUSTED_TYPES = (
     "functools.partial",
+    "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
     "sklearn.utils.validation.check_array",
     "tasks.features.inputs.ContractInputs",
 )

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from configs.case import Case, ColumnType
+from configs.errors import ConfigError
 from configs.params import FeatureParams
 
 _PARTS = {
@@ -24,7 +25,8 @@ class ContractInputs(TransformerMixin, BaseEstimator):  # type: ignore[misc] # s
     """Takes the contract's feature columns and gives strings as text, the rest as float64, times as calendar parts.
 
     A row gives the same inputs whether it comes alone as JSON integers or in a table of floats. A missing column
-    raises ValueError; other columns are dropped.
+    raises ValueError; other columns are dropped. An input that had no value in any row of training is 0 ever after:
+    a model can learn nothing from it, and gradient boosting would refuse to.
     """
 
     def __init__(self, strings: list[str], numbers: list[str], calendar: dict[str, list[str]]) -> None:
@@ -33,8 +35,11 @@ class ContractInputs(TransformerMixin, BaseEstimator):  # type: ignore[misc] # s
         self.calendar = calendar
 
     def fit(self, frame: pd.DataFrame, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
-        """Learn nothing but the columns."""
+        """Learn nothing but the columns, and which of them are empty."""
         self.feature_names_in_ = np.array([*self.strings, *self.numbers, *self.calendar], dtype=object)
+        self.empty_: list[str] = []
+        inputs = self.transform(frame).drop(columns=self.strings)
+        self.empty_ = [str(name) for name in inputs if inputs[name].isna().all()]
         return self
 
     def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -46,9 +51,9 @@ class ContractInputs(TransformerMixin, BaseEstimator):  # type: ignore[misc] # s
         columns = {name: _text(frame[name]) for name in self.strings}
         columns |= {name: frame[name].astype("float64") for name in self.numbers}
         for name, parts in self.calendar.items():
-            time = pd.to_datetime(frame[name])
+            time = _time(frame[name])
             columns |= {f"{name}_{part}": _PARTS[part](time).astype("float64") for part in parts}
-        return pd.DataFrame(columns, index=frame.index)
+        return pd.DataFrame(columns | dict.fromkeys(self.empty_, 0.0), index=frame.index)
 
     def get_feature_names_out(self, _names: object = None) -> np.ndarray:
         """Names of the model inputs, in order."""
@@ -56,18 +61,32 @@ class ContractInputs(TransformerMixin, BaseEstimator):  # type: ignore[misc] # s
         return np.array([*self.strings, *self.numbers, *parts], dtype=object)
 
 
+def _time(values: pd.Series) -> pd.Series:
+    # Told nothing, pandas takes the format of the first text for all: 02:00:00 beside 02:00:00.5 would raise.
+    return pd.to_datetime(values, format=None if values.dtype.kind == "M" else "ISO8601")
+
+
 def _text(values: pd.Series) -> pd.Series:
     return values.astype("object").where(values.notna(), np.nan)
 
 
 def used_features(case: Case, features: FeatureParams) -> tuple[str, ...]:
-    """The contract columns this model takes, in the contract's order."""
+    """The contract columns this model takes, in the contract's order. Raises ConfigError for one it does not have."""
+    for name in features.leave_out:
+        if name not in case.contract.features:
+            raise ConfigError(f"params.yaml: `{case.name}.features.leave_out` names `{name}`, which is no feature.")
     return tuple(name for name in case.contract.features if name not in features.leave_out)
 
 
 def contract_inputs(case: Case, features: FeatureParams) -> ContractInputs:
-    """The first step of the case's pipeline, not yet fitted."""
+    """The first step of the case's pipeline, not yet fitted. Raises ConfigError for a calendar of what is no time."""
     used = used_features(case, features)
+    times = [name for name in case.contract.features if case.contract.columns[name].type is ColumnType.timestamp]
+    for entry in features.calendar:
+        if entry.column not in times:
+            raise ConfigError(
+                f"params.yaml: `{case.name}.features.calendar` names `{entry.column}`, which is no timestamp feature."
+            )
     kinds = {name: case.contract.columns[name].type for name in used}
     parts: dict[str, list[str]] = {entry.column: [*entry.parts] for entry in features.calendar if entry.column in used}
     return ContractInputs(

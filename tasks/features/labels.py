@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from configs.case import AtLeast, Case, Equals, Problem
+from configs.case import AtLeast, Case, ColumnType, Equals, Problem
 
 
 def labels(case: Case, frame: pd.DataFrame) -> pd.Series:
@@ -14,7 +14,10 @@ def labels(case: Case, frame: pd.DataFrame) -> pd.Series:
     if case.problem is Problem.regression:
         return target.astype("float64")
     if case.problem is Problem.multiclass:
-        return target.astype("string").astype("object").where(target.notna(), None)
+        # One missing label is enough for pandas to deliver whole numbers as floats: 1 and 1.0 are one class.
+        whole = case.contract.columns[case.target].type is ColumnType.integer
+        text = (target.astype("Int64") if whole else target).astype("string")
+        return text.astype("object").where(target.notna(), None)
     return _positive(case, target).astype("float64").where(target.notna())
 
 

@@ -41,12 +41,12 @@ def redeliver(project: Project, case_name: str, period: str) -> str:
     Raises EmptyDelivery or SourceUnreadable when there is nothing to replace it with; the old delivery stays.
     """
     case, files = project.case(case_name), project.files(case_name)
-    earlier = sorted(files.deliveries.glob(f"{period_of(period)}*.parquet"))
+    earlier = [path for path in files.deliveries.glob("*.parquet") if period_of(path.stem) == period_of(period)]
     if not earlier:
         raise SourceUnreadable(
             f"Delivery {period} of `{case.name}`", "it was never delivered", "See `evergreen status`."
         )
-    batch = batch_of(case, earlier[-1].stem)
+    batch = batch_of(case, period_of(period))
     again = rows(case, batch.start, batch.end)
     if again.empty:
         raise EmptyDelivery(f"The source of `{case.name}`", period)

@@ -2,6 +2,7 @@
 
 import os
 from datetime import UTC, datetime
+from functools import partial
 from typing import assert_never
 
 import fsspec
@@ -9,7 +10,7 @@ import pandas as pd
 import sqlalchemy
 
 from configs.case import Case, ColumnType, FileSource, RecordedSource, SqlSource
-from configs.errors import ConfigError
+from configs.errors import ConfigError, EvergreenError
 from tasks.errors import SourceUnreadable
 from tasks.ingestion.recorded import recorded
 
@@ -40,24 +41,33 @@ def _read(case: Case, start: datetime, end: datetime) -> pd.DataFrame:
         case RecordedSource(name=name):
             return recorded(name)
         case FileSource() as source:
-            return _from_files(source)
+            return _from_files(source, _texts(case))
         case SqlSource() as source:
             return _from_sql(source, start, end)
         case never:
             assert_never(never)
 
 
-def _from_files(source: FileSource) -> pd.DataFrame:
+def _from_files(source: FileSource, texts: tuple[str, ...]) -> pd.DataFrame:
+    # A CSV has no types: without being told, pandas would make the number 7 of the text 007.
+    as_csv = partial(pd.read_csv, dtype=dict.fromkeys(texts, "str"))
+    read = pd.read_parquet if source.format == "parquet" else as_csv
     try:
         found = _paths(source)
-        read = pd.read_parquet if source.format == "parquet" else pd.read_csv
         frames = []
         for file in fsspec.open_files(found, mode="rb"):
             with file as content:
                 frames.append(_named(read, content, file.path))
         return pd.concat(frames, ignore_index=True)
-    except (OSError, ImportError) as error:
+    except EvergreenError:
+        raise
+    except Exception as error:
+        # Each kind of store has its own errors; botocore's are not even OSErrors.
         raise SourceUnreadable(source.url, str(error), "Check the address and the credentials.") from error
+
+
+def _texts(case: Case) -> tuple[str, ...]:
+    return tuple(name for name, column in case.contract.columns.items() if column.type is ColumnType.string)
 
 
 def _paths(source: FileSource) -> list[str]:
@@ -78,22 +88,47 @@ def _named(read, content, path: str) -> pd.DataFrame:  # type: ignore[no-untyped
 
 
 def _from_sql(source: SqlSource, start: datetime, end: datetime) -> pd.DataFrame:
-    url = os.environ.get(source.url_from)
-    if not url:
+    address = os.environ.get(source.url_from)
+    if not address:
         raise ConfigError(
             f"The source's database URL is taken from the environment variable {source.url_from}: not set."
         )
+    url = _url(source.url_from, address)
     try:
-        engine = sqlalchemy.create_engine(url)
+        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
         query = sqlalchemy.text(source.query)
-        wanted = {"start": start, "end": end}
+        wanted = {"start": _bound(url, start), "end": _bound(url, end)}
         bound = {name: wanted[name] for name in query.compile().params if name in wanted}
         with engine.connect() as connection:
+            if engine.dialect.name == "postgresql":
+                # Columns without a time zone are compared in the session's, which a server sets as it likes.
+                connection.execute(sqlalchemy.text("SET TIME ZONE 'UTC'"))
             return pd.read_sql(query, connection, params=bound)
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise SourceUnreadable(shown, cause, f"Check {source.url_from} and the query in the case's YAML.") from error
+    except (sqlalchemy.exc.SQLAlchemyError, pd.errors.DatabaseError, ImportError) as error:
+        # pandas wraps what SQLAlchemy raises, and words it with the parameters.
+        raised = error.__cause__ if isinstance(error, pd.errors.DatabaseError) else error
+        cause = str(getattr(raised, "orig", None) or raised).splitlines()[0].rstrip(".")
+        raise SourceUnreadable(
+            url.render_as_string(hide_password=True),
+            cause,
+            f"Check {source.url_from} and the query in the case's YAML.",
+        ) from error
+
+
+def _url(variable: str, address: str) -> sqlalchemy.URL:
+    try:
+        return sqlalchemy.make_url(address)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        # The parser's own words can hold a part of the password.
+        raise ConfigError(
+            f"The environment variable {variable} holds no database URL; "
+            "expected one such as postgresql+psycopg://user:password@host/database."
+        ) from None
+
+
+def _bound(url: sqlalchemy.URL, moment: datetime) -> datetime | str:
+    # SQLite compares times as text; without an offset the bound sorts before every other way to write that moment.
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if url.get_backend_name() == "sqlite" else moment
 
 
 def _with_timestamps(case: Case, frame: pd.DataFrame) -> pd.DataFrame:
@@ -112,7 +147,7 @@ def _timestamps(case: Case, name: str, values: pd.Series) -> pd.Series:
         if is_event_time:
             raise SourceUnreadable(
                 f"The source of `{case.name}`",
-                f"`{name}` holds no time ({error})",
+                f"`{name}` holds no time ({str(error).splitlines()[0]})",
                 "Write times as 2013-05-27T02:00:00Z.",
             ) from error
         return values  # left as delivered: validation names the column and the rows

@@ -84,21 +84,21 @@ def _figures(name: str, interval: Interval) -> dict[str, float]:
 
 
 def comparison_table(evaluation: Evaluation) -> str:
-    """Candidate beside champion, metric by metric, as a Markdown table."""
-    against = f"champion (version {evaluation.champion_version or 'none yet'})"
-    lines = [f"| metric | candidate | {against} | difference (95 % interval) |", "|---|---:|---:|---:|"]
+    """Candidate beside champion, metric by metric, as a Markdown table narrow enough for the approval form."""
+    against = f"champion {evaluation.champion_version or '(none yet)'}"
+    lines = [f"| metric | candidate | {against} | difference |", "|---|---:|---:|---:|"]
     for name, interval in evaluation.metrics.items():
         champion = evaluation.champion_metrics.get(name)
         difference = evaluation.differences.get(name)
-        shown = f"{champion.value:.4f}" if champion else "-"
-        lines.append(f"| {name} | {interval.value:.4f} | {shown} | {_signed(difference)} |")
+        shown = f"{champion.value:.4g}" if champion else "-"
+        lines.append(f"| {name} | {interval.value:.4g} | {shown} | {_with_interval(difference)} |")
     return "\n".join(lines)
 
 
-def _signed(difference: Interval | None) -> str:
+def _with_interval(difference: Interval | None) -> str:
     if difference is None:
         return "-"
-    return f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f})"
+    return f"{difference.value:+.3g} [{difference.low:+.2g}, {difference.high:+.2g}]"
 
 
 def reasons_list(evaluation: Evaluation) -> str:
@@ -110,18 +110,16 @@ def reasons_list(evaluation: Evaluation) -> str:
     )
 
 
-def description(evidence: Evidence, links: dict[str, str]) -> str:
+def description(evidence: Evidence) -> str:
     """What the approval form, the run page and the registered version say about a candidate, in Markdown."""
     candidate, evaluation = evidence.candidate, evidence.evaluation
     last_day = candidate.train_end - timedelta(days=1)
     dirty = " with uncommitted changes" if evidence.code.dirty else ""
-    where = "\n".join(f"- [{name}]({url})" for name, url in links.items())
     return (
         f"**{evaluation.decision.outcome.value}**: `{candidate.case}`, {candidate.estimator}, trained on "
         f"{candidate.rows:,} rows from {candidate.train_start:%Y-%m-%d} to {last_day:%Y-%m-%d}, judged on "
         f"{evaluation.rows:,} later rows neither model has seen ({evaluation.start:%Y-%m-%d} to "
         f"{evaluation.end - timedelta(days=1):%Y-%m-%d}).\n\n"
         f"{comparison_table(evaluation)}\n\n{reasons_list(evaluation)}\n\n"
-        f"Code {evidence.code.revision[:12]}{dirty}, data {evidence.data_version[:12]}, seed {candidate.seed}.\n\n"
-        f"{where}"
+        f"Code {evidence.code.revision[:12]}{dirty}, data {evidence.data_version[:12]}, seed {candidate.seed}.\n"
     )

@@ -57,7 +57,7 @@ def register(project: Project, order: Order, at: datetime) -> Registered:
         "status": Status.awaiting.value,
         "asked_at": at.isoformat(),
     }
-    version = registry.register(order.case, logged, description(evidence, {}), tags)
+    version = registry.register(order.case, logged, description(evidence), tags)
     _supersede(registry, version)
     registry.move_alias(order.case, "challenger", version.version)
     _write_history(project, version, at, evidence.evaluation)
@@ -93,7 +93,7 @@ def _logged_before(registry: Registry, evidence: Evidence) -> LoggedCandidate | 
 
 def _log(project: Project, registry: Registry, evidence: Evidence) -> LoggedCandidate:
     files = project.files(evidence.order.case)
-    tags = {**evidence.tags, "mlflow.note.content": description(evidence, {})}
+    tags = {**evidence.tags, "mlflow.note.content": description(evidence)}
     run_id = registry.start_run(evidence.order.case, f"{evidence.candidate.train_end:%Y-%m-%d}", tags)
     registry.log(run_id, evidence.params, evidence.metrics, {})
     model = load_model(files.model / MODEL_FILE, evidence.candidate.model_sha256)
@@ -153,7 +153,8 @@ def _write_history(project: Project, version: ModelVersion, at: datetime, evalua
     history = History(project)
     if any(event.what == "registered" and event.version == version.version for event in history.events(version.case)):
         return
-    reason = "; ".join(reason.text for reason in evaluation.decision.reasons[:3])
+    judged = [r.text for r in evaluation.decision.reasons if r.rule == "comparison" or r.rule.startswith("limit")]
+    reason = "; ".join(judged)
     history.append(
         Event(case=version.case, at=at, what="registered", version=version.version, by="gate", reason=reason)
     )

@@ -4,12 +4,14 @@ import logging
 import time
 from typing import Any
 
+import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
 from configs.case import Case, Problem
 from configs.params import Params, Scalar
 from configs.project import Project
+from tasks.errors import TooLittleData
 from tasks.features.artifact import MODEL_FILE, save_model
 from tasks.features.example import write_example
 from tasks.records import Candidate, Window, Windows
@@ -19,12 +21,15 @@ from tasks.training.rows import TrainingRows, read_rows
 log = logging.getLogger(__name__)
 
 _EXAMPLE_ROWS = 5
+_CALIBRATION_FOLDS = 5
+"""CalibratedClassifierCV's own, which it makes of the rows that are kept back."""
 
 
 def train(project: Project, case_name: str) -> Candidate:
     """Fit on the training window; the same data, parameters and seed give bit-identical predictions.
 
-    Raises TooLittleData when too few rows have a label, or they all have the same one.
+    Raises TooLittleData when too few rows have a label, or they all have the same one, or not enough of them are left
+    to search or to calibrate with.
     """
     case, params, files = project.case(case_name), project.params(case_name), project.files(case_name)
     window = Windows.read(files.windows).train
@@ -67,9 +72,23 @@ def _fit(case: Case, params: Params, settings: dict[str, Scalar], rows: Training
     if training.calibration == "none" or case.problem is Problem.regression:
         return pipeline.fit(rows.frame, rows.y)
     before, newest = rows.split_newest(training.calibration_batches)
+    _must_be_enough_to_calibrate(rows.y[before], rows.y[newest])
     pipeline.fit(rows.frame.iloc[before], rows.y[before])
     calibrated = CalibratedClassifierCV(FrozenEstimator(pipeline), method=training.calibration)
     return calibrated.fit(rows.frame.iloc[newest], rows.y[newest])
+
+
+def _must_be_enough_to_calibrate(before: np.ndarray, newest: np.ndarray) -> None:
+    """Each label must be there to learn from and, often enough to be dealt into folds, to calibrate on."""
+    for label in np.unique(np.concatenate([before, newest])):
+        learnt, kept_back = int((before == label).sum()), int((newest == label).sum())
+        if not learnt or kept_back < _CALIBRATION_FOLDS:
+            raise TooLittleData(
+                "calibrate",
+                f"the label {label} {learnt} times before the batches kept back and {kept_back} times in them",
+                f"at least once and {_CALIBRATION_FOLDS} times",
+                "Change `training.calibration_batches` in params.yaml, or do without calibration.",
+            )
 
 
 def _describe(case: Case, params: Params, window: Window) -> Candidate:

@@ -1,0 +1,157 @@
+"""A clone with a real stack: Prefect's server on SQLite or PostgreSQL, a worker, and MLflow's UI."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sql
+import yaml
+from configs.project import Project
+
+POSTGRES = os.environ.get("EVERGREEN_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
+
+
+@dataclass
+class RunningStack:
+    """`evergreen up` in a clone, as a process of its own."""
+
+    project: Project
+    environment: dict[str, str]
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        with (self.project.root / "up.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flows.cli", "up"],
+                cwd=self.project.root,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.wait_for(lambda: (self.project.stores / "up.json").is_file(), 120)
+
+    def kill_everything(self) -> None:
+        """`kill -9` of server, worker, MLflow and what started them, as a power cut would."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGKILL)
+        if self.process:
+            self.process.wait(30)
+        (self.project.stores / "up.json").unlink()
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(60)
+
+    def evergreen(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "flows.cli", *arguments],
+            cwd=self.project.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+
+    def api(self, path: str, body: object = None, *, get: bool = False) -> Any:
+        url = json.loads((self.project.stores / "up.json").read_text())["prefect_api"]
+        data = None if get else json.dumps(body or {}).encode()
+        request = urllib.request.Request(f"{url}{path}", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read())
+
+    def wait_for(self, what: Callable[[], Any], seconds: float = 90) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = what()
+            if found:
+                return found
+            time.sleep(0.5)
+        raise AssertionError(f"not within {seconds} s:\n" + (self.project.root / "up.log").read_text()[-3000:])
+
+    def _pids(self) -> list[int]:
+        here = str(self.project.root).encode()
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit() and int(folder.name) != os.getpid():
+                try:
+                    environment = (folder / "environ").read_bytes()
+                except OSError:
+                    continue  # gone meanwhile, or not ours to read
+                if b"EVERGREEN_ROOT=" + here in environment:
+                    found.append(int(folder.name))
+        return found
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])
+def stack(judged: Project, request: pytest.FixtureRequest) -> Iterator[RunningStack]:
+    """A clone in which `evergreen up` runs and every version waits for a person."""
+    _on_free_ports(judged)
+    _ask_always(judged)
+    environment = {**os.environ, "EVERGREEN_ROOT": str(judged.root), "PYTHONPATH": str(judged.root)}
+    database = _database() if request.param == "postgresql" else None
+    if database:
+        environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database.set(
+            drivername="postgresql+asyncpg"
+        ).render_as_string(hide_password=False)
+    running = RunningStack(judged, environment)
+    running.start()
+    yield running
+    running.stop()
+    if database:
+        _drop(database)
+
+
+def _on_free_ports(clone: Project) -> None:
+    path = clone.root / "configs" / "places" / "local.yaml"
+    place = yaml.safe_load(path.read_text())
+    place["ports"] = {"prefect": _free_port(), "mlflow": _free_port()}
+    path.write_text(yaml.safe_dump(place))
+
+
+def _ask_always(clone: Project) -> None:
+    path = clone.root / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["bikes"]["approval"]["auto_approve"] = []
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _database() -> sql.URL:
+    """A new PostgreSQL database, or a skipped test where no server answers (a user's machine has none)."""
+    url = sql.make_url(POSTGRES)
+    name = f"evergreen_{uuid.uuid4().hex[:12]}"
+    engine = sql.create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.execute(sql.text(f"create database {name}"))
+    except sql.exc.OperationalError as error:
+        pytest.skip(f"no PostgreSQL server at {url.render_as_string()}: {error.orig}")
+    finally:
+        engine.dispose()
+    return url.set(database=name)
+
+
+def _drop(url: sql.URL) -> None:
+    engine = sql.create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sql.text(f"drop database {url.database} with (force)"))
+    engine.dispose()
