@@ -1,6 +1,7 @@
 """Asking a person: the form in the Prefect UI, and how an answer reaches the run that waits for it."""
 
 from datetime import UTC, datetime
+from typing import Literal
 
 from prefect import runtime, task
 from prefect.flow_runs import suspend_flow_run
@@ -18,7 +19,8 @@ from tasks.records import Approval, Registered
 class Answer(RunInput):
     """What the form asks."""
 
-    approve: bool = Field(default=False, description="Make this version the champion")
+    # A choice without a default: a form sent off half-read must not decide anything.
+    approve: Literal["yes", "no"] = Field(description="Make this version the champion?")
     reviewer: str = Field(min_length=2, description="Your name")
     reason: str = Field(min_length=3, description="Why; kept with the version and in the history")
     share: float = Field(default=1.0, ge=0, le=1, description="Share of traffic to start with, 0 to 1")
@@ -69,7 +71,7 @@ def _approval(registered: Registered, answer: Answer) -> Approval:
     return Approval(
         case=registered.case,
         version=str(registered.version),
-        approve=answer.approve,
+        approve=answer.approve == "yes",
         by=answer.reviewer,
         reason=answer.reason,
         share=answer.share,

@@ -42,10 +42,10 @@ AsOf = Annotated[
 @app.command(epilog="Example: `evergreen run flights`")
 def run(case: CaseArgument = "flights") -> None:
     """The whole loop once: a first model if there is none, then a candidate that is judged against it."""
+    project = _ready()
     from flows.summary import run_summary, where_to_look
     from tasks.adapters.registry import Registry
 
-    project = _ready()
     described = project.case(case)
     if Registry(project).holder(case, "champion") is None and described.source.kind == "recorded":
         window = _evaluation_length(project, case)
@@ -63,10 +63,10 @@ def train(
     trigger: Annotated[str, typer.Option(help="Why now; shown with the run.")] = "by hand",
 ) -> None:
     """Run the training flow: on the server if one is up, else here."""
+    project = _ready()
     from flows import server
     from flows.summary import run_summary, status_panel, where_to_look
 
-    project = _ready()
     project.case(case)
     moment = as_of.replace(tzinfo=UTC) if as_of else None
     if not server.connect(project):
@@ -90,10 +90,10 @@ def status(
     case: Annotated[str | None, typer.Argument(metavar="[CASE]", help="One case; all if left out.")] = None,
 ) -> None:
     """Who serves, who waits for approval, and what is in quarantine."""
+    project = _ready()
     from flows.summary import status_panel
     from tasks.promotion.decide import expire
 
-    project = _ready()
     if case:
         project.case(case)
     for name in [case] if case else project.cases:
@@ -107,11 +107,11 @@ def history(
     verify: Annotated[bool, typer.Option("--verify", help="Check that no entry was changed or removed.")] = False,
 ) -> None:
     """Everything that happened to the case's versions: when, who, why."""
+    project = _ready()
     from rich.table import Table
 
     from tasks.adapters.history import History
 
-    project = _ready()
     project.case(case)
     book = History(project)
     table = Table("when (UTC)", "what", "version", "by", "why", box=None, header_style="bold")
@@ -132,22 +132,22 @@ def approve(
     share: Annotated[float, typer.Option(min=0, max=1, help="Share of traffic to start with.")] = 1.0,
 ) -> None:
     """Let a version that passed the gate serve; what the form in the Prefect UI does."""
-    _decide(case, version, {"approve": True, "reviewer": by or getpass.getuser(), "reason": reason, "share": share})
+    _decide(case, version, {"approve": "yes", "reviewer": by or getpass.getuser(), "reason": reason, "share": share})
 
 
 @app.command(epilog='Example: `evergreen reject 2 --by ada --reason "the carrier changes its fleet on Monday"`')
 def reject(version: VersionArgument, reason: Reason, by: By = "", case: CaseOption = "flights") -> None:
     """Turn a version down; the champion stays."""
-    _decide(case, version, {"approve": False, "reviewer": by or getpass.getuser(), "reason": reason, "share": 0.0})
+    _decide(case, version, {"approve": "no", "reviewer": by or getpass.getuser(), "reason": reason, "share": 0.0})
 
 
 @app.command(epilog='Example: `evergreen rollback flights --by ada --reason "complaints from JFK"`')
 def rollback(reason: Reason, case: CaseArgument = "flights", by: By = "") -> None:
     """Put the retired champion back in one step."""
+    project = _ready()
     from flows.summary import print_version
     from tasks.promotion.decide import Why, roll_back
 
-    project = _ready()
     project.case(case)
     print_version(out, roll_back(project, case, Why(by or getpass.getuser(), reason, datetime.now(UTC))))
 
@@ -155,9 +155,9 @@ def rollback(reason: Reason, case: CaseArgument = "flights", by: By = "") -> Non
 @app.command(epilog="Example: `evergreen reproduce 2`")
 def reproduce(version: VersionArgument, case: CaseOption = "flights") -> None:
     """Rebuild a version from its code, data, parameters and locked libraries, and compare it bit for bit."""
+    project = _ready()
     from tasks.promotion.reproduce import reproduce as rebuild
 
-    project = _ready()
     project.case(case)
     result = rebuild(project, case, version)
     out.print(str(result))
@@ -171,9 +171,9 @@ def redeliver(
     case: CaseOption = "flights",
 ) -> None:
     """Take one period from the source again, mended there; the delivery it replaces is kept."""
+    project = _ready()
     from tasks.ingestion.ingest import redeliver as take_again
 
-    project = _ready()
     project.case(case)
     out.print(f"{case}: delivered {take_again(project, case, period)}; the next training run uses it.")
 
@@ -181,9 +181,9 @@ def redeliver(
 @app.command(epilog="Example: `evergreen up`")
 def up() -> None:
     """Start Prefect's server and worker and MLflow's UI on this machine; Ctrl-C stops them all."""
+    project = _ready()
     from flows.stack import running
 
-    project = _ready()
     for number in (signal.SIGINT, signal.SIGTERM):  # set here, they are not ignored in what is started below either
         signal.signal(number, _interrupt)
     with running(project) as stack:
@@ -227,13 +227,13 @@ def _train_here(case: str, as_of: datetime | None, trigger: str):  # type: ignor
 
 
 def _decide(case: str, version: str, answer: dict) -> None:  # type: ignore[type-arg]
+    project = _ready()
     from flows import server
     from flows.summary import print_version
     from tasks.adapters.registry import Registry
     from tasks.promotion.decide import decide
     from tasks.records import Approval
 
-    project = _ready()
     project.case(case)
     found = Registry(project).version(case, version)
     waiting = found.tags.get("flow_run_id") if found else None
@@ -243,7 +243,7 @@ def _decide(case: str, version: str, answer: dict) -> None:  # type: ignore[type
     approval = Approval(
         case=case,
         version=version,
-        approve=answer["approve"],
+        approve=answer["approve"] == "yes",
         by=answer["reviewer"],
         reason=answer["reason"],
         share=answer["share"],

@@ -86,19 +86,19 @@ def _figures(name: str, interval: Interval) -> dict[str, float]:
 def comparison_table(evaluation: Evaluation) -> str:
     """Candidate beside champion, metric by metric, as a Markdown table narrow enough for the approval form."""
     against = f"champion {evaluation.champion_version or '(none yet)'}"
-    lines = [f"| metric | candidate | {against} | difference |", "|---|---:|---:|---:|"]
+    lines = [f"| metric | candidate | {against} | difference, 95 % |", "|---|---:|---:|---:|"]
     for name, interval in evaluation.metrics.items():
         champion = evaluation.champion_metrics.get(name)
         difference = evaluation.differences.get(name)
-        shown = f"{champion.value:.4g}" if champion else "-"
-        lines.append(f"| {name} | {interval.value:.4g} | {shown} | {_with_interval(difference)} |")
+        shown = f"{champion.value:.4f}" if champion else "-"
+        lines.append(f"| {name} | {interval.value:.4f} | {shown} | {_with_interval(difference)} |")
     return "\n".join(lines)
 
 
 def _with_interval(difference: Interval | None) -> str:
     if difference is None:
         return "-"
-    return f"{difference.value:+.3g} [{difference.low:+.2g}, {difference.high:+.2g}]"
+    return f"{difference.value:+.3f} ± {(difference.high - difference.low) / 2:.3f}"
 
 
 def reasons_list(evaluation: Evaluation) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sql
 import yaml
+
 from configs.project import Project
 
 POSTGRES = os.environ.get("EVERGREEN_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
@@ -40,7 +41,7 @@ class RunningStack:
                 stderr=log,
                 start_new_session=True,
             )
-        self.wait_for(lambda: (self.project.stores / "up.json").is_file(), 120)
+        self.wait_for((self.project.stores / "up.json").is_file, 120)
 
     def kill_everything(self) -> None:
         """`kill -9` of server, worker, MLflow and what started them, as a power cut would."""

@@ -1,0 +1,141 @@
+"""What orchestration costs: the training flow against a plain script that does the same work.
+
+    python benchmarks/orchestration.py [--rounds 3]
+
+Both start from the same state (a clone with the previous champion and no deliveries) and end with a registered challenger.
+The plain script calls the same stage functions in one process: no Prefect, no DVC, no process per stage.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PLAIN = """
+from datetime import UTC, datetime
+from pathlib import Path
+from configs.environment import apply
+from configs.project import Project
+project = Project.here()
+apply(project)
+from tasks.adapters.registry import Registry
+from tasks.evaluation.evaluate import evaluate
+from tasks.features.artifact import load_model
+from tasks.features.example import read_example
+from tasks.ingestion.ingest import ingest
+from tasks.promotion.order import place_order
+from tasks.training.train import train
+from tasks.validation.validate import validate
+case = "flights"
+place_order(project, case, project.case(case).source.as_of)
+ingest(project, case)
+validate(project, case)
+candidate = train(project, case)
+evaluation = evaluate(project, case)
+files, registry = project.files(case), Registry(project)
+run = registry.start_run(case, "plain", {})
+registry.log(run, {"estimator": candidate.estimator}, {k: v.value for k, v in evaluation.metrics.items()}, {})
+example, answers = read_example(files.model)
+model = load_model(files.model / "model.skops", candidate.model_sha256)
+logged = registry.log_model(run, model, example, answers, "0" * 32)
+registry.log_files(run, [files.evaluation, files.windows, files.order])
+registry.end_run(run)
+version = registry.register(case, logged, "plain", {"model_sha256": logged.model_sha256})
+registry.move_alias(case, "challenger", version.version)
+"""
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--rounds", type=int, default=3)
+    rounds = asked.parse_args().rounds
+    with tempfile.TemporaryDirectory() as folder:
+        clone = prepare(Path(folder) / "clone")
+        seconds: dict[str, list[float]] = {"plain script": [], "flow, embedded": [], "flow, on a server": []}
+        for _ in range(rounds):
+            seconds["plain script"].append(timed(clone, [sys.executable, "-c", PLAIN]))
+            seconds["flow, embedded"].append(timed(clone, [sys.executable, "-m", "flows.cli", "train", "flights"]))
+        with server(clone):
+            for _ in range(rounds):
+                reset(clone)
+                subprocess.run([sys.executable, "-m", "flows.cli", "train", "flights"], cwd=clone, env=env(clone), check=True,
+                               capture_output=True)
+                seconds["flow, on a server"].append(last_run_seconds(clone))
+    plain = statistics.median(seconds["plain script"])
+    print(f"\n| | median s of {rounds} | all | ratio |\n|---|---|---|---|")
+    for name, values in seconds.items():
+        median = statistics.median(values)
+        print(f"| {name} | {median:.1f} | {', '.join(f'{value:.1f}' for value in values)} | {median / plain:.2f} |")
+
+
+def prepare(clone: Path) -> Path:
+    """A clone of the committed project in which the first model is champion."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    place = clone / "configs" / "places" / "local.yaml"
+    place.write_text(place.read_text() + "ports: {prefect: 4261, mlflow: 5061}\n")
+    first = ["train", "flights", "--as-of", "2013-06-24T02:00"]
+    subprocess.run([sys.executable, "-m", "flows.cli", *first], cwd=clone, env=env(clone), check=True, capture_output=True)
+    shutil.copytree(clone / "data", clone.parent / "data-before")
+    return clone
+
+
+def reset(clone: Path) -> None:
+    """Back to the state with one champion, keeping a running server's own files."""
+    for name in ("mlflow.db", "history.db"):
+        shutil.copy(clone.parent / "data-before" / "stores" / name, clone / "data" / "stores" / name)
+    shutil.rmtree(clone / "data" / "flights")
+    (clone / "dvc.lock").unlink(missing_ok=True)
+    shutil.rmtree(clone / ".dvc" / "cache", ignore_errors=True)
+    shutil.rmtree(clone / "data" / "stores" / "dvc-remote", ignore_errors=True)
+
+
+def timed(clone: Path, command: list[str]) -> float:
+    reset(clone)
+    started = time.perf_counter()
+    subprocess.run(command, cwd=clone, env=env(clone), check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def env(clone: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "EVERGREEN_ROOT": str(clone), "PYTHONPATH": str(clone)}
+
+
+class server:  # noqa: N801 - read as a verb: `with server(clone)`
+    def __init__(self, clone: Path) -> None:
+        self.clone = clone
+
+    def __enter__(self) -> None:
+        command = [sys.executable, "-m", "flows.cli", "up"]
+        self.process = subprocess.Popen(command, cwd=self.clone, env=env(self.clone), stdout=subprocess.DEVNULL)
+        while not (self.clone / "data" / "stores" / "up.json").is_file():
+            time.sleep(0.5)
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+
+def last_run_seconds(clone: Path) -> float:
+    """From the moment the worker's process began the flow to its end, as Prefect recorded it, with the process's start."""
+    import urllib.request
+    from datetime import datetime
+
+    api = json.loads((clone / "data" / "stores" / "up.json").read_text())["prefect_api"]
+    body = json.dumps({"sort": "EXPECTED_START_TIME_DESC", "flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}})
+    request = urllib.request.Request(f"{api}/flow_runs/filter", body.encode(), {"Content-Type": "application/json"})
+    run = json.loads(urllib.request.urlopen(request, timeout=60).read())[0]
+    states = json.loads(urllib.request.urlopen(f"{api}/flow_run_states/?flow_run_id={run['id']}", timeout=60).read())
+    moments = {state["name"]: datetime.fromisoformat(state["timestamp"]) for state in states}
+    return (moments["Suspended"] - moments["Pending" if "Pending" in moments else "Submitting"]).total_seconds()
+
+
+if __name__ == "__main__":
+    main()
