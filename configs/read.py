@@ -41,7 +41,10 @@ def read_params(root: Path, name: str) -> Params:
 
 
 def read_place(root: Path, name: str, environment: dict[str, str] | None = None) -> Place:
-    """The overlay `name`, with each value `env:NAME` taken from the environment. Raises ConfigError."""
+    """The overlay `name`, with each value `env:NAME` taken from the environment; `env:NAME?` may be missing.
+
+    Raises ConfigError.
+    """
     folder = root / "configs" / "places"
     path = folder / f"{name}.yaml"
     if not path.is_file():
@@ -85,8 +88,10 @@ def _from_environment(value: Any, path: Path, environment: dict[str, str]) -> An
     if isinstance(value, dict):
         return {key: _from_environment(inner, path, environment) for key, inner in value.items()}
     if isinstance(value, str) and value.startswith("env:"):
-        name = value.removeprefix("env:")
+        name = value.removeprefix("env:").removesuffix("?")
         if not environment.get(name):
+            if value.endswith("?"):
+                return None
             raise ConfigError(f"{path.name} takes a value from the environment variable {name}, which is not set.")
         return environment[name]
     return value

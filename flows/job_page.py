@@ -94,7 +94,9 @@ def outcome(project: Project, case: str) -> str:
     files = project.files(case)
     if not (files.windows.is_file() and (project.root / "dvc.lock").is_file()):  # trained elsewhere, by a worker
         version = waiting_version(project, case)
-        return _about(project, case, version.version, version.status) if version else f"# {case}: nothing waits"
+        if version is None:
+            return f"# {case}: no version waits for approval"
+        return _about(project, case, version.version, version.status)
     known = known_version(project, case)
     if known:
         return _about(project, case, str(known.version), str(known.status))

@@ -117,6 +117,8 @@ def _validated(project: Project, case: str, windows: Windows) -> str:
 
 def _compared(evaluation: Evaluation, metric: str) -> str:
     on = f"on {evaluation.rows:,} later rows, {_days(evaluation.start, evaluation.end)}"
+    if metric not in evaluation.metrics:
+        return "not: there are no rows later than both training cut-offs"
     mine = f"{metric} {evaluation.metrics[metric].value:.4f}"
     if evaluation.champion_version is None:
         return f"{mine} {on}; no champion to compare with"

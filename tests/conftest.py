@@ -34,7 +34,7 @@ QUICK = {
 BETTER = {2: 25, 3: 100}
 """How many trees the later versions have: each is clearly better than the one before."""
 
-Make = Callable[[Path], None]
+Make = Callable[[Path], object]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -77,15 +77,15 @@ def at_home() -> Iterator[Callable[[Project], Project]]:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, at_home: Callable[[Project], Project]) -> Project:
+def checkout(tmp_path: Path, at_home: Callable[[Project], Project], committed_files: Path) -> Project:
     """A git repository with this project's files committed, and nothing delivered, trained or registered."""
-    return at_home(Project(lay_out(tmp_path / "clone")))
+    return at_home(Project(shutil.copytree(committed_files, tmp_path / "clone", symlinks=True)))
 
 
 @pytest.fixture
 def clone(checkout: Project, empty_mlflow: Path) -> Project:
     """A checkout whose MLflow database is made and empty."""
-    checkout.stores.mkdir(parents=True)
+    checkout.stores.mkdir(parents=True, exist_ok=True)
     shutil.copy(empty_mlflow, checkout.stores / "mlflow.db")
     return checkout
 
@@ -138,6 +138,12 @@ def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[
 
 
 @pytest.fixture(scope="session")
+def committed_files(once: Callable[[str, Make], Path]) -> Path:
+    """The folder that `checkout` is copied from."""
+    return once("checkout", lay_out)
+
+
+@pytest.fixture(scope="session")
 def empty_mlflow(once: Callable[[str, Make], Path]) -> Path:
     """An MLflow database with all tables and no content; making one takes seconds, copying it none."""
 
@@ -151,11 +157,11 @@ def empty_mlflow(once: Callable[[str, Make], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def judged_bikes(once: Callable[[str, Make], Path], empty_mlflow: Path) -> Path:
+def judged_bikes(once: Callable[[str, Make], Path], committed_files: Path, empty_mlflow: Path) -> Path:
     """The folder that `judged` is copied from: the chain was run through DVC."""
 
     def make(folder: Path) -> None:
-        lay_out(folder)
+        shutil.copytree(committed_files, folder, symlinks=True)
         change_params(folder, "bikes", QUICK)
         commit(folder, "quick bikes")
         Project(folder).stores.mkdir(parents=True)

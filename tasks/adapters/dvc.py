@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,18 @@ from tasks.errors import ArtifactAltered, ArtifactMissing, StageFailed, StoreUnr
 
 log = logging.getLogger(__name__)
 
-_OUR_ERROR = re.compile(r"^(?P<kind>[A-Z][A-Za-z]+): (?P<text>.+)$")
+_OUR_ERROR = re.compile(r"^[A-Z][A-Za-z]*[a-z][A-Za-z]*: .")
+_DVC_ERROR = "ERROR: "
 
 
 def reproduce_stage(project: Project, stage: str, case: str) -> bool:
     """Run one stage of the chain if anything it depends on has changed; says whether it ran.
 
     Raises StageFailed with the stage's own words. Waits for any other DVC command on this clone.
+    Before anything is taken from the source, what was delivered must be as it was: ArtifactAltered, ArtifactMissing.
     """
+    if stage == "ingest":
+        _refuse_altered(project, case)
     target = f"{stage}@{case}"
     output = _dvc(project, "repro", "--quiet", "--single-item", target, target=target)
     return bool(output.strip())  # a stage that ran has said what it did; DVC itself keeps quiet
@@ -38,7 +42,7 @@ def push(project: Project, cases: Sequence[str]) -> None:
     """Copy every delivery to the place's remote. Raises StoreUnreachable; nothing local is lost."""
     remote = project.place.stores.dvc_remote
     try:
-        _dvc(project, "push", "--quiet", "--remote", remote, *(f"ingest@{case}" for case in cases))
+        _dvc(project, "push", "--remote", remote, *(f"ingest@{case}" for case in cases))
     except StageFailed as error:
         raise StoreUnreachable(
             "The DVC remote",
@@ -51,9 +55,18 @@ def push(project: Project, cases: Sequence[str]) -> None:
 def pull(project: Project, target: str) -> None:
     """Fetch what `target` of dvc.lock names from the cache or the remote. Raises StoreUnreachable."""
     try:
-        _dvc(project, "pull", "--quiet", "--remote", project.place.stores.dvc_remote, target)
+        _dvc(project, "pull", "--remote", project.place.stores.dvc_remote, target)
     except StageFailed as error:
         raise StoreUnreachable("The DVC remote", f"`{target}`", str(error), "Restore the data there.") from error
+
+
+def share_stores(project: Project, root: Path) -> None:
+    """Let the checkout at `root` use the cache and the remotes of `project`, wherever those are configured."""
+    from dvc.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415 - all else asks DVC's command
+
+    with Config(str(root / ".dvc")).edit("local") as settings:
+        settings["remote"] = Config(str(project.root / ".dvc"))["remote"]
+        settings["cache"] = {"dir": str(_cache(project))}
 
 
 def lock_entry(root: Path, stage: str, case: str) -> dict[str, Any]:
@@ -81,16 +94,38 @@ def verify_deliveries(project: Project, case: str) -> None:
     Raises ArtifactAltered or ArtifactMissing, naming the file.
     """
     version = data_version(project.root, case)
-    found = {path.name: _md5(path) for path in sorted(project.files(case).deliveries.iterdir())}
+    found = _found_files(project, case)
     listing = json.dumps([{"md5": digest, "relpath": name} for name, digest in found.items()], sort_keys=True)
     if f"{hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest()}.dir" == version:
         return
-    for name, expected in _recorded_files(project, version).items():
+    recorded = _recorded_files(project, version)
+    _compare(project, case, found, recorded)
+    never = next(name for name in found if name not in recorded)
+    raise ArtifactAltered(f"Delivery {never}, which was never taken from the source,", found[never], "none")
+
+
+def _refuse_altered(project: Project, case: str) -> None:
+    """An altered delivery makes DVC run ingest again, which would record it as if it had been delivered so."""
+    try:
+        version = data_version(project.root, case)
+    except (FileNotFoundError, KeyError):
+        return  # nothing was delivered yet
+    if project.files(case).deliveries.is_dir():
+        _compare(project, case, _found_files(project, case), _recorded_files(project, version))
+
+
+def _compare(project: Project, case: str, found: Mapping[str, str], recorded: Mapping[str, str]) -> None:
+    for name, expected in recorded.items():
         if name not in found:
             raise ArtifactMissing(f"Delivery {name}", str(project.files(case).deliveries))
         if found[name] != expected:
             raise ArtifactAltered(f"Delivery {name}", found[name], expected)
-    raise ArtifactAltered(f"The deliveries of `{case}`", "with files that were never delivered", version)
+
+
+def _found_files(project: Project, case: str) -> dict[str, str]:
+    """Digests of the delivered files by name; `.part`, the unfinished file of a killed run, is none (.dvcignore)."""
+    paths = sorted(project.files(case).deliveries.glob("*"))
+    return {path.name: _md5(path) for path in paths if path.suffix != ".part"}
 
 
 def _md5(path: Path) -> str:
@@ -129,7 +164,8 @@ def _dvc(project: Project, *arguments: str, target: str = "") -> str:
             process.wait()
             raise
     if process.returncode:
-        raise StageFailed(target or arguments[0], _what_it_said(output))
+        by_hand = f"`dvc {' '.join(arguments)}` failed and said nothing; run it by hand, without --quiet"
+        raise StageFailed(target or arguments[0], _what_it_said(output) or by_hand)
     return output
 
 
@@ -144,12 +180,13 @@ def _follow(process: "subprocess.Popen[str]", say: Callable[[str], None]) -> str
 
 
 def _what_it_said(output: str) -> str:
-    """The stage's own error if it gave one, else the end of what was printed."""
+    """The stage's own error if it gave one, else DVC's, else the end of what was printed."""
     lines = [line for line in output.splitlines() if line.strip()]
-    own = [match for line in lines if (match := _OUR_ERROR.match(line))]
+    own = [number for number, line in enumerate(lines) if _OUR_ERROR.match(line)]
     if own:
-        return f"{own[-1]['kind']}: {own[-1]['text']}"
-    return " ".join(lines[-8:])[-1500:]
+        return "\n".join(lines[own[-1] :])[:3000]
+    dvc = [line.removeprefix(_DVC_ERROR) for line in lines if line.startswith(_DVC_ERROR)]
+    return "; ".join(dvc) or " ".join(lines[-8:])[-1500:]
 
 
 def _environment(project: Project) -> dict[str, str]:

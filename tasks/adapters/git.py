@@ -12,6 +12,9 @@ from tasks.records import CodeVersion
 
 _NOT_CODE = (":(exclude)dvc.lock", ":(exclude)data")
 """dvc.lock says which data were used; that is recorded with the model in full, and does not make the code another."""
+# A person's own settings for reading differences (prefixes, colours, another program) must not reach the record.
+_SETTINGS = ("--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/")
+_DIFF = ("diff", *_SETTINGS, "--cached", "--binary", "HEAD", "--", ".", *_NOT_CODE)
 
 
 def code_version(root: Path) -> CodeVersion:
@@ -22,8 +25,23 @@ def code_version(root: Path) -> CodeVersion:
         index = {"GIT_INDEX_FILE": f"{folder}/index"}
         _git(root, "read-tree", "HEAD", environment=index)
         _git(root, "add", "--all", "--", ".", *_NOT_CODE, environment=index)
-        patch = _git(root, "diff", "--cached", "--binary", "HEAD", "--", ".", *_NOT_CODE, environment=index)
+        try:
+            patch = _git(root, *_DIFF, environment=index)
+        except UnicodeDecodeError:
+            # A text that is not UTF-8 cannot stand in a record; as a binary file it can.
+            attributes = Path(folder) / "attributes"
+            attributes.write_text("* -diff\n", encoding="utf-8")
+            patch = _git(root, "-c", f"core.attributesFile={attributes}", *_DIFF, environment=index)
     return CodeVersion(revision=revision, patch=patch)
+
+
+def has_revision(root: Path, revision: str) -> bool:
+    """Whether the clone at `root` holds this commit; a shallow or a pruned one may not."""
+    try:
+        _git(root, "cat-file", "-e", f"{revision}^{{commit}}")
+    except EvergreenError:
+        return False
+    return True
 
 
 @contextmanager
@@ -34,7 +52,7 @@ def worktree(root: Path, code: CodeVersion) -> Iterator[Path]:
         _git(root, "worktree", "add", "--detach", str(path), code.revision)
         try:
             if code.dirty:
-                _git(path, "apply", "--binary", "-", stdin=code.patch)
+                _git(path, "apply", "--binary", "--whitespace=nowarn", "-", stdin=code.patch)
             yield path
         finally:
             _git(root, "worktree", "remove", "--force", str(path))
@@ -45,14 +63,15 @@ def _git(root: Path, *arguments: str, environment: dict[str, str] | None = None,
         ["git", *arguments],
         cwd=root,
         env={**os.environ, **(environment or {})},
-        input=stdin,
-        text=True,
+        # Bytes: as text, Python would turn every CRLF of a patch into LF.
+        input=None if stdin is None else stdin.encode(),
         capture_output=True,
         check=False,
     )
     if ended.returncode:
+        said = (ended.stderr.strip() or ended.stdout.strip()).decode(errors="replace")
         raise EvergreenError(
-            f"git {arguments[0]} failed in {root}: {ended.stderr.strip() or ended.stdout.strip()}. "
+            f"git {arguments[0]} failed in {root}: {said}. "
             "Every model records the code it was made with: Evergreen runs inside a git clone with at least one commit."
         )
-    return ended.stdout
+    return ended.stdout.decode()

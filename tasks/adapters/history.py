@@ -35,12 +35,13 @@ class History:
             path = project.root / url.removeprefix("sqlite:///")
             path.parent.mkdir(parents=True, exist_ok=True)
             url = f"sqlite:///{path}"
-        self._engine = sql.create_engine(url)
-        self._lock = project.stores / "history.lock"
+        self._where = _without_password(url)
         try:
-            with exclusive(self._lock):
+            # A history lives as long as one decision: pooled connections would stay open until they are collected.
+            self._engine = sql.create_engine(url, poolclass=sql.NullPool)
+            with exclusive(project.stores / "history.lock"):
                 _TABLES.create_all(self._engine)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, ImportError) as error:
             raise self._unreachable(error) from error
 
     def append(self, event: Event) -> None:
@@ -101,10 +102,17 @@ class History:
     def _unreachable(self, error: Exception) -> StoreUnreachable:
         return StoreUnreachable(
             "The history",
-            self._engine.url.render_as_string(hide_password=True),
+            self._where,
             str(getattr(error, "orig", None) or error).splitlines()[0],
             "Nothing was changed. Check `stores.history` of this place, and run the same again.",
         )
+
+
+def _without_password(url: str) -> str:
+    try:
+        return sql.make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return "an address that is no database URL"
 
 
 def _seal(previous: str, body: str) -> str:

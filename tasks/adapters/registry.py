@@ -1,6 +1,7 @@
 """The door to MLflow: runs, models, versions, aliases and the evidence that goes with them."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import mlflow
 import mlflow.sklearn
 import pandas as pd
+import sqlalchemy as sql
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
@@ -30,6 +32,7 @@ Answer = TypeVar("Answer")
 
 _NOT_FOUND = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
 _MODEL = "model"
+_CREDENTIALS = re.compile(r"://[^/\s]*@")
 
 
 class LoggedCandidate(Frozen):
@@ -65,11 +68,10 @@ class Registry:
     def __init__(self, project: Project) -> None:
         self._uri = _absolute(project, project.place.stores.mlflow)
         self._artifacts = project.place.stores.artifacts and str(project.root / project.place.stores.artifacts)
-        self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
-        mlflow.set_tracking_uri(self._uri)
         # Four processes that open a new database at once leave it broken for good: the first one in makes the tables.
         with exclusive(project.stores / "mlflow.lock"):
-            self._ask(lambda: self._client.search_experiments(max_results=1))
+            self._client = self._open()
+        mlflow.set_tracking_uri(self._uri)
 
     @property
     def uri(self) -> str:
@@ -122,7 +124,8 @@ class Registry:
         wanted = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
         finished = None
         for run in self._ask(lambda: self._client.search_runs([experiment], wanted)):
-            if run.info.status == "FINISHED":
+            # MLflow calls a run finished as soon as its model is stored; its own tags come last.
+            if run.info.status == "FINISHED" and "model_sha256" in run.data.tags:
                 finished = run
             else:
                 log.info("registry: run %s was interrupted and is logged anew", run.info.run_id)
@@ -191,14 +194,14 @@ class Registry:
         try:
             return Path(self._ask(lambda: self._client.download_artifacts(run_id, path, str(folder))))
         except (MlflowException, OSError) as error:
-            raise ArtifactMissing(f"{path} of run {run_id}", f"{self._uri} ({error})") from error
+            raise ArtifactMissing(f"{path} of run {run_id}", _without_password(f"{self._uri} ({error})")) from error
 
     def download_model(self, source: str, folder: Path, expected_sha256: str | None = None) -> Path:
         """Fetch a model's `model.skops` into `folder`. Raises ArtifactMissing, or ArtifactAltered by its digest."""
         try:
             fetched = self._ask(lambda: mlflow.artifacts.download_artifacts(source, dst_path=str(folder)))
         except (MlflowException, OSError) as error:
-            raise ArtifactMissing(f"The model {source}", f"{self._uri} ({error})") from error
+            raise ArtifactMissing(f"The model {source}", _without_password(f"{self._uri} ({error})")) from error
         path = Path(fetched) / MODEL_FILE
         if not path.is_file():
             raise ArtifactMissing(f"The model {source}", str(path))
@@ -240,6 +243,17 @@ class Registry:
         where = self._artifacts and Path(self._artifacts, case).as_uri()
         return str(self._ask(lambda: self._client.create_experiment(case, artifact_location=where)))
 
+    def _open(self) -> MlflowClient:
+        try:
+            if self._uri.startswith(("postgresql", "mysql", "mssql")):
+                # MLflow itself tries for minutes before it says that a database is not there.
+                sql.create_engine(self._uri, poolclass=sql.NullPool).connect().close()
+            client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+            client.search_experiments(max_results=1)
+        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+            raise self._unreachable(error) from error
+        return client
+
     def _ask(self, call: Callable[[], Answer]) -> Answer:
         try:
             return call()
@@ -253,11 +267,16 @@ class Registry:
     def _unreachable(self, error: Exception) -> StoreUnreachable:
         return StoreUnreachable(
             "MLflow",
-            self._uri.partition("@")[2] or self._uri,
-            str(error).splitlines()[0][:300],
+            _without_password(self._uri),
+            _without_password(str(error).strip().splitlines()[0])[:300],
             "Nothing was changed there. Start it, or check `stores.mlflow` of this place, and run the same again; "
             "finished stages are not repeated.",
         )
+
+
+def _without_password(text: str) -> str:
+    """`text` with nothing between the `://` and the `@` of the addresses in it."""
+    return _CREDENTIALS.sub("://", text)
 
 
 def _version(entry: Any) -> ModelVersion:

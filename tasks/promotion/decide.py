@@ -20,6 +20,9 @@ from tasks.records import Approval, Event, Outcome, Registered, Status
 
 log = logging.getLogger(__name__)
 
+_EXPIRY = "expiry"
+"""Who rejects a version that nobody answered for."""
+
 What = Literal["approving", "approved", "rejected", "rolling back", "rolled back"]
 
 
@@ -75,6 +78,13 @@ class Desk:
         if challenger and challenger.version == to:
             self.registry.move_alias(self.case, "challenger", None)
 
+    def turn_away(self, version: str, status: Status) -> None:
+        """Free the challenger's place if `version` holds it. The status comes last: it says that all is done."""
+        challenger = self.registry.holder(self.case, "challenger")
+        if challenger and challenger.version == version:
+            self.registry.move_alias(self.case, "challenger", None)
+        self.registry.tag(self.case, version, {"status": status.value})
+
     def retired_before(self, version: str) -> str | None:
         """The champion before `version` became one, as far as it has not itself been rolled back."""
         changes = [
@@ -86,9 +96,13 @@ class Desk:
 
     def _finish_interrupted(self) -> None:
         events = [event for event in self.history.events(self.case) if event.what != "registered"]
-        if not events or events[-1].what not in {"approving", "rolling back"}:
+        if not events or events[-1].what not in {"approving", "rolling back", "rejected"}:
             return
         begun = events[-1]
+        if begun.what == "rejected":
+            if self.version(begun.version).status == Status.awaiting:
+                self.turn_away(begun.version, Status.expired if begun.by == _EXPIRY else Status.rejected)
+            return
         why = Why(begun.by, begun.reason, begun.at)
         log.warning("decide %s: finishing `%s` of version %s", self.case, begun.what, begun.version)
         if begun.what == "approving":
@@ -107,8 +121,8 @@ def decide(project: Project, approval: Approval) -> Registered:
     desk = Desk(project, approval.case)
     with desk.alone():
         version = desk.version(approval.version)
-        if approval.approve and version.status == Status.champion:
-            log.info("decide %s: version %s is champion already", approval.case, approval.version)
+        if version.status == (Status.champion if approval.approve else Status.rejected):
+            log.info("decide %s: version %s is %s already", approval.case, approval.version, version.status)
         elif version.status != Status.awaiting:
             raise NotApprovable(approval.case, approval.version, f"it is {version.status}", desk.waiting())
         else:
@@ -144,7 +158,7 @@ def expire(project: Project, case: str, now: datetime) -> list[str]:
         for version in overdue:
             reason = f"expired: nobody answered within {patience / timedelta(hours=1):g} hours"
             silence = Approval(
-                case=case, version=version.version, approve=False, by="expiry", reason=reason, channel="expiry", at=now
+                case=case, version=version.version, approve=False, by=_EXPIRY, reason=reason, channel="expiry", at=now
             )
             _reject(desk, silence, Status.expired)
     return [version.version for version in overdue]
@@ -176,10 +190,7 @@ def _approve(desk: Desk, version: ModelVersion, approval: Approval) -> None:
 def _reject(desk: Desk, approval: Approval, status: Status) -> None:
     _sign(desk, approval)
     desk.record("rejected", approval.version, Why(approval.by, approval.reason, approval.at))
-    desk.registry.tag(desk.case, approval.version, {"status": status.value})
-    challenger = desk.registry.holder(desk.case, "challenger")
-    if challenger and challenger.version == approval.version:
-        desk.registry.move_alias(desk.case, "challenger", None)
+    desk.turn_away(approval.version, status)
     log.info("decide %s: version %s is %s by %s", desk.case, approval.version, status, approval.by)
 
 
@@ -211,5 +222,4 @@ def _standing(version: ModelVersion) -> Registered:
         run_id=version.run_id,
         version=version.version,
         status=Status(version.status),
-        known=True,
     )

@@ -32,10 +32,13 @@ log = logging.getLogger(__name__)
 
 
 def known_version(project: Project, case: str) -> Registered | None:
-    """The version that was made from exactly the same data, code, parameters and libraries, if there is one."""
+    """The version that was made from exactly the same data, code, parameters and libraries, if there is one.
+
+    One whose registration was interrupted is not known yet: registering it again finishes it.
+    """
     fingerprint = dvc.fingerprint(project.root, case)
     same = next((v for v in Registry(project).versions(case) if v.fingerprint == fingerprint), None)
-    return _registered(same, known=True) if same else None
+    return _registered(same, known=True) if same and _is_in_history(project, same) else None
 
 
 def register(project: Project, order: Order, at: datetime) -> Registered:
@@ -58,8 +61,9 @@ def register(project: Project, order: Order, at: datetime) -> Registered:
         "asked_at": at.isoformat(),
     }
     version = registry.register(order.case, logged, description(evidence), tags)
-    _supersede(registry, version)
-    registry.move_alias(order.case, "challenger", version.version)
+    if version.status == Status.awaiting:  # one that was decided on before this could be finished stays decided
+        _supersede(registry, version)
+        registry.move_alias(order.case, "challenger", version.version)
     _write_history(project, version, at, evidence.evaluation)
     log.info("register %s: version %s is challenger", order.case, version.version)
     return _registered(version).model_copy(update={"reasons": decision.reasons})
@@ -158,6 +162,11 @@ def _write_history(project: Project, version: ModelVersion, at: datetime, evalua
     history.append(
         Event(case=version.case, at=at, what="registered", version=version.version, by="gate", reason=reason)
     )
+
+
+def _is_in_history(project: Project, version: ModelVersion) -> bool:
+    events = History(project).events(version.case)
+    return any(event.what == "registered" and event.version == version.version for event in events)
 
 
 def _registered(version: ModelVersion, *, known: bool = False) -> Registered:

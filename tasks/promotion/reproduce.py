@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from configs.project import Project
 from tasks.adapters import dvc, git
 from tasks.adapters.registry import ModelVersion, Registry
-from tasks.errors import NotReproducible
+from tasks.errors import NotReproducible, StoreUnreachable
 from tasks.features.artifact import MODEL_FILE
 from tasks.files import sha256
 from tasks.records import ChampionRef, CodeVersion, Evaluation, Record
@@ -54,18 +54,23 @@ def reproduce(project: Project, case: str, version: str) -> Reproduction:
     if found is None:
         known = ", ".join(entry.version for entry in registry.versions(case)) or "none"
         raise NotReproducible(case, version, f"there is no such version (known: {known})")
+    revision = found.tags["git_revision"]
+    if not git.has_revision(project.root, revision):
+        why = f"revision {revision} is not in this clone (`git fetch --unshallow` if it is a shallow one)"
+        raise NotReproducible(case, version, why)
     with TemporaryDirectory() as folder:
         recorded = registry.download_file(found.run_id, "rebuild", Path(folder))
-        code = CodeVersion(revision=found.tags["git_revision"], patch=(recorded / "uncommitted.patch").read_text())
+        # Read as bytes: as text, Python would turn every CRLF of the patch into LF.
+        code = CodeVersion(revision=revision, patch=(recorded / "uncommitted.patch").read_bytes().decode())
         with git.worktree(project.root, code) as tree:
             _restore(registry, Project(tree, project.place_name), recorded, found)
-            _share_cache(project, tree)
-            _fetch_data(Project(tree, project.place_name), case)
+            dvc.share_stores(project, tree)
+            _fetch_data(Project(tree, project.place_name), found)
             evaluation = _rebuild(project, tree, found)
     return Reproduction(
         case=case,
         version=version,
-        revision=found.tags["git_revision"],
+        revision=revision,
         data_version=found.tags["data_version"],
         recorded=found.tags["predictions_sha256"],
         rebuilt=evaluation.predictions_sha256,
@@ -89,19 +94,14 @@ def _restore(registry: Registry, there: Project, recorded: Path, version: ModelV
             shutil.copy(model, files.champion / MODEL_FILE)
 
 
-def _fetch_data(there: Project, case: str) -> None:
-    dvc.pull(there, f"ingest@{case}")
-    dvc.verify_deliveries(there, case)
-
-
-def _share_cache(project: Project, tree: Path) -> None:
-    url = subprocess.run(
-        [sys.executable, "-m", "dvc", "remote", "list"], cwd=project.root, capture_output=True, text=True, check=True
-    ).stdout
-    lines = [f"[cache]\n    dir = {project.root / '.dvc' / 'cache'}"]
-    for name, _, where in (line.partition("\t") for line in url.splitlines()):
-        lines.append(f"['remote \"{name}\"']\n    url = {where.split()[0]}")
-    (tree / ".dvc" / "config.local").write_text("\n".join(lines) + "\n", encoding="utf-8")
+def _fetch_data(there: Project, version: ModelVersion) -> None:
+    try:
+        dvc.pull(there, f"ingest@{version.case}")
+    except StoreUnreachable as error:
+        data = version.tags["data_version"]
+        why = f"data version {data} is not in the cache and did not come from the remote ({error})"
+        raise NotReproducible(version.case, version.version, why) from error
+    dvc.verify_deliveries(there, version.case)
 
 
 def _rebuild(project: Project, tree: Path, version: ModelVersion) -> Evaluation:

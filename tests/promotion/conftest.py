@@ -1,10 +1,12 @@
 """What the tests of promotion look at: the standing of a case's versions, and where a model's file lies."""
 
+import multiprocessing
+import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from configs.project import Project
 from tasks.adapters.history import History
 from tasks.adapters.registry import Registry
 from tasks.records import Event
+
+KILLED = 9
 
 
 def standing(project: Project) -> dict[str, str]:
@@ -48,39 +52,44 @@ def stored_model(project: Project, version: str) -> Path:
     return path
 
 
+def run_folder(project: Project, version: str) -> Path:
+    """Where MLflow keeps the files of the run that made a version."""
+    entry = Registry(project).version("bikes", version)
+    assert entry
+    return project.stores / "artifacts/bikes" / entry.run_id / "artifacts"
+
+
+Dies = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def unspoilt() -> ForkServerContext:
+    """A process that has imported the verbs and done nothing: copies of it are made in no time."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tasks.promotion.decide", "tasks.promotion.register"])
+    return context
+
+
 @pytest.fixture
-def dies() -> Callable[..., None]:
-    """Runs a verb in a process that is gone, without a word, when it comes to call `at`, such as `Desk.switch`."""
+def dies(unspoilt: ForkServerContext) -> Dies:
+    """Runs a verb in a process that is gone, as if by kill -9, when it calls `what` of `holder` for the nth time."""
 
-    def run(at: str, code: str, project: Project, calls: int = 1) -> None:
-        module, name = at.split(":")
-        holder, _, attribute = name.rpartition(".")
-        script = f"""
-import os
-from datetime import UTC, datetime
-import {module} as room
-from configs.project import Project
-from tasks.records import Approval, Order
-from tasks.promotion.decide import Why
-
-left = {calls}
-holder = room.{holder} if {holder!r} else room
-whole = getattr(holder, {attribute!r})
-
-def die(*arguments, **options):
-    global left
-    left -= 1
-    if not left:
-        os._exit(9)
-    return whole(*arguments, **options)
-
-setattr(holder, {attribute!r}, die)
-project = Project.here()
-{code}
-"""
-        ended: subprocess.CompletedProcess[Any] = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", script], cwd=project.root, capture_output=True, text=True, check=False
-        )
-        assert ended.returncode == 9, ended.stderr[-2000:]
+    def run(verb: Callable[[], object], holder: object, what: str, nth: int = 1) -> None:
+        process = unspoilt.Process(target=_run_until, args=(verb, holder, what, nth))
+        process.start()
+        process.join()
+        assert process.exitcode == KILLED
 
     return run
+
+
+def _run_until(verb: Callable[[], object], holder: object, what: str, nth: int) -> None:
+    calls, whole = count(1), getattr(holder, what)
+
+    def die(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == nth:
+            os._exit(KILLED)
+        return whole(*arguments, **options)
+
+    setattr(holder, what, die)
+    verb()

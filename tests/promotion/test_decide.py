@@ -1,7 +1,7 @@
 """Decisions on versions: who may make them, what they change, and what is left when they are interrupted."""
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -9,27 +9,17 @@ from configs.project import Project
 from tasks.adapters.history import History
 from tasks.adapters.registry import Registry
 from tasks.errors import AnswersDiffer, ArtifactAltered, ArtifactMissing, NotApprovable, NothingToRollBackTo
-from tasks.promotion.decide import Why, decide, expire, roll_back
+from tasks.promotion.decide import Desk, Why, decide, expire, roll_back
 from tasks.promotion.policy import approval_by_policy
 from tasks.records import Event, Status
 from tests.conftest import ASKED, Answer, change_params
 
-from .conftest import aliases, events, last_event, standing, stored_model
+from .conftest import Dies, aliases, events, last_event, run_folder, standing, stored_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bikes")]
 
 LATER = ASKED + timedelta(days=30)
 WORSE = Why(by="Grace", reason="the new one answers nonsense", at=LATER)
-APPROVE_3 = """
-from tasks.promotion.decide import decide
-decide(project, Approval(case="bikes", version="3", approve=True, by="Ada", reason="the figures hold",
-    channel="cli", at=datetime(2011, 5, 1, tzinfo=UTC)))
-"""
-REJECT_3 = APPROVE_3.replace("approve=True", "approve=False")
-ROLL_BACK = """
-from tasks.promotion.decide import roll_back
-roll_back(project, "bikes", Why(by="Grace", reason="nonsense", at=datetime(2011, 5, 1, tzinfo=UTC)))
-"""
 
 
 def tags(project: Project, version: str) -> dict[str, str]:
@@ -239,19 +229,11 @@ def test_a_model_whose_file_is_gone_cannot_be_approved(succession: Project, answ
 def test_a_model_that_answers_otherwise_than_when_it_was_judged_cannot_be_approved(
     succession: Project, answer: Answer
 ) -> None:
-    run = succession.stores / "artifacts/bikes" / str(tags_run(succession, "3")) / "artifacts/model"
-    other = succession.stores / "artifacts/bikes" / str(tags_run(succession, "2")) / "artifacts/model"
-    name = "input_example_predictions.npy"
-    (run / name).write_bytes((other / name).read_bytes())
+    answers = {v: run_folder(succession, v) / "model/input_example_predictions.npy" for v in ("2", "3")}
+    answers["3"].write_bytes(answers["2"].read_bytes())
     with pytest.raises(AnswersDiffer, match="Version 3 of `bikes` loads, but answers its input example otherwise"):
         decide(succession, answer("3"))
     assert aliases(succession)["champion"] == "2"
-
-
-def tags_run(project: Project, version: str) -> str:
-    entry = Registry(project).version("bikes", version)
-    assert entry
-    return entry.run_id
 
 
 def test_an_altered_retired_model_refuses_the_rollback(succession: Project) -> None:
@@ -264,51 +246,43 @@ def test_an_altered_retired_model_refuses_the_rollback(succession: Project) -> N
 
 
 @pytest.mark.parametrize(
-    "at",
-    ["tasks.promotion.decide:Desk.switch", "tasks.adapters.registry:Registry.move_alias"],
+    "death",
+    [(Desk, "switch", 1), (Registry, "move_alias", 2)],
     ids=["before the switch", "in the middle of the switch"],
 )
 def test_an_approval_killed_between_intent_and_done_is_finished_by_the_next_decision(
-    succession: Project, dies: Callable[..., None], at: str
+    succession: Project, answer: Answer, dies: Dies, death: tuple[type, str, int]
 ) -> None:
-    # move_alias: the second write of the switch, when champion points to 3 and retired still to 1.
-    dies(at, APPROVE_3, succession, calls=2 if "move_alias" in at else 1)
+    dies(partial(decide, succession, answer("3")), *death)
     assert last_event(succession).what == "approving"
     with pytest.raises(NotApprovable, match="it is champion"):
-        decide(succession, rejection())
+        decide(succession, answer("3", approve=False, by="Eve"))
     assert aliases(succession) == {"champion": "3", "retired": "2"}
     assert standing(succession) == {"1": "retired", "2": "retired", "3": "champion"}
     assert events(succession)[-2:] == [("approving", "3"), ("approved", "3")]
-    assert last_event(succession).before == "2"
+    assert (last_event(succession).by, last_event(succession).before) == ("Ada", "2")
     assert History(succession).verify("bikes") == len(events(succession))
 
 
-def rejection() -> "object":
-    from tasks.records import Approval
-
-    return Approval(case="bikes", version="3", approve=False, by="Eve", reason="late", channel="cli", at=LATER)
-
-
-def test_an_approval_killed_after_the_switch_is_written_once(succession: Project, dies: Callable[..., None]) -> None:
-    dies("tasks.promotion.decide:Desk.record", APPROVE_3, succession, calls=2)
+def test_an_approval_killed_after_the_switch_is_written_once(succession: Project, answer: Answer, dies: Dies) -> None:
+    dies(partial(decide, succession, answer("3")), Desk, "record", 2)
     assert aliases(succession) == {"champion": "3", "retired": "2"}
     assert expire(succession, "bikes", LATER) == []
     assert events(succession)[-2:] == [("approving", "3"), ("approved", "3")]
 
 
-def test_an_approval_killed_before_its_intent_never_happened(succession: Project, dies: Callable[..., None]) -> None:
-    dies("tasks.promotion.decide:Desk.record", APPROVE_3, succession)
+def test_an_approval_killed_before_its_intent_never_happened(succession: Project, answer: Answer, dies: Dies) -> None:
+    dies(partial(decide, succession, answer("3")), Desk, "record")
     assert expire(succession, "bikes", ASKED) == []
     assert aliases(succession) == {"champion": "2", "challenger": "3", "retired": "1"}
     assert standing(succession)["3"] == "awaiting approval"
 
 
-@pytest.mark.parametrize("calls", [1, 2, 3])
+@pytest.mark.parametrize(("what", "nth"), [("move_alias", 1), ("move_alias", 2), ("tag", 2)])
 def test_a_rollback_killed_anywhere_is_finished_by_the_next_decision(
-    succession: Project, dies: Callable[..., None], calls: int
+    succession: Project, dies: Dies, what: str, nth: int
 ) -> None:
-    dies("tasks.adapters.registry:Registry.tag" if calls == 3 else "tasks.adapters.registry:Registry.move_alias",
-         ROLL_BACK, succession, calls=min(calls, 2))
+    dies(partial(roll_back, succession, "bikes", WORSE), Registry, what, nth)
     assert last_event(succession).what == "rolling back"
     assert expire(succession, "bikes", ASKED) == []
     assert aliases(succession) == {"champion": "1", "challenger": "3"}
@@ -318,23 +292,23 @@ def test_a_rollback_killed_anywhere_is_finished_by_the_next_decision(
         roll_back(succession, "bikes", WORSE)
 
 
+@pytest.mark.parametrize(("what", "nth"), [("move_alias", 1), ("tag", 2)])
 def test_a_rejection_killed_after_it_was_written_is_finished_by_the_next_decision(
-    succession: Project, dies: Callable[..., None], answer: Answer
+    succession: Project, answer: Answer, dies: Dies, what: str, nth: int
 ) -> None:
     # The first call of tag signs the version, the second sets its status.
-    dies("tasks.adapters.registry:Registry.tag", REJECT_3, succession, calls=2)
+    dies(partial(decide, succession, answer("3", approve=False)), Registry, what, nth)
     assert last_event(succession).what == "rejected"
-    with pytest.raises(NotApprovable, match="it is rejected"):
+    with pytest.raises(NotApprovable, match=r"it is rejected\."):
         decide(succession, answer("3"))
     assert aliases(succession) == {"champion": "2", "retired": "1"}
     assert [what for what, version in events(succession) if version == "3"] == ["registered", "rejected"]
 
 
 def test_an_expiry_killed_after_it_was_written_is_finished_as_an_expiry(
-    registered: Project, dies: Callable[..., None], answer: Answer
+    registered: Project, answer: Answer, dies: Dies
 ) -> None:
-    code = 'from tasks.promotion.decide import expire\nexpire(project, "bikes", datetime(2012, 1, 1, tzinfo=UTC))'
-    dies("tasks.adapters.registry:Registry.tag", code, registered, calls=2)
+    dies(partial(expire, registered, "bikes", LATER), Registry, "tag", 2)
     with pytest.raises(NotApprovable, match="it is rejected: expired"):
         decide(registered, answer("1"))
 

@@ -1,0 +1,1 @@
+"""How columns become inputs and labels, and how a model is kept."""

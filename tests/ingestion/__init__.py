@@ -1,0 +1,1 @@
+"""How rows become batches: sources, periods, deliveries that stay as they are."""
