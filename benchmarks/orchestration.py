@@ -65,8 +65,13 @@ def main() -> None:
         with server(clone):
             for _ in range(rounds):
                 reset(clone)
-                subprocess.run([sys.executable, "-m", "flows.cli", "train", "flights"], cwd=clone, env=env(clone), check=True,
-                               capture_output=True)
+                subprocess.run(
+                    [sys.executable, "-m", "flows.cli", "train", "flights"],
+                    cwd=clone,
+                    env=env(clone),
+                    check=True,
+                    capture_output=True,
+                )
                 seconds["flow, on a server"].append(last_run_seconds(clone))
     plain = statistics.median(seconds["plain script"])
     print(f"\n| | median s of {rounds} | all | ratio |\n|---|---|---|---|")
@@ -81,7 +86,9 @@ def prepare(clone: Path) -> Path:
     place = clone / "configs" / "places" / "local.yaml"
     place.write_text(place.read_text() + "ports: {prefect: 4261, mlflow: 5061}\n")
     first = ["train", "flights", "--as-of", "2013-06-24T02:00"]
-    subprocess.run([sys.executable, "-m", "flows.cli", *first], cwd=clone, env=env(clone), check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "flows.cli", *first], cwd=clone, env=env(clone), check=True, capture_output=True
+    )
     shutil.copytree(clone / "data", clone.parent / "data-before")
     return clone
 

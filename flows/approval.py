@@ -40,7 +40,7 @@ def ask_person(registered: Registered) -> Registered:
         try:
             return steps.decide(_approval(registered, answer))
         except NotApprovable as error:
-            if "may not approve" not in str(error):
+            if "may not decide" not in str(error):
                 raise
             refusal = f"**{error}**\n\n"
     raise NotApprovable(registered.case, str(registered.version), "nine answers in a row were refused", [])

@@ -231,10 +231,11 @@ def _decide(case: str, version: str, answer: dict) -> None:  # type: ignore[type
     from flows import server
     from flows.summary import print_version
     from tasks.adapters.registry import Registry
-    from tasks.promotion.decide import decide
+    from tasks.promotion.decide import Why, decide
     from tasks.records import Approval
 
     project.case(case)
+    why = Why(answer["reviewer"], answer["reason"], datetime.now(UTC))
     found = Registry(project).version(case, version)
     waiting = found.tags.get("flow_run_id") if found else None
     if waiting and server.connect(project) and _answered_by_run(UUID(waiting), answer):
@@ -244,11 +245,11 @@ def _decide(case: str, version: str, answer: dict) -> None:  # type: ignore[type
         case=case,
         version=version,
         approve=answer["approve"] == "yes",
-        by=answer["reviewer"],
-        reason=answer["reason"],
+        by=why.by,
+        reason=why.reason,
         share=answer["share"],
         channel="cli",
-        at=datetime.now(UTC),
+        at=why.at,
     )
     print_version(out, decide(project, approval))
 

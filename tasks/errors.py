@@ -21,6 +21,7 @@ EvergreenError                   (configs.errors)
     ├── AlreadyTraining
     ├── OrderChanged             by another run, in the middle of this one
     ├── NotApprovable
+    ├── DecisionUnexplained      no name, or no reason
     ├── NotReproducible          a part of what made it is gone
     └── NothingToRollBackTo
 """
@@ -176,6 +177,11 @@ class NotApprovable(RefusedError):
 class NotReproducible(RefusedError):
     def __init__(self, case: str, version: str, why: str) -> None:
         super().__init__(f"Version {version} of `{case}` cannot be rebuilt: {why}.")
+
+
+class DecisionUnexplained(RefusedError):
+    def __init__(self) -> None:
+        super().__init__("A decision needs a name and a reason; both are kept. Give `--by` and `--reason`.")
 
 
 class NothingToRollBackTo(RefusedError):

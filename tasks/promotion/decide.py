@@ -13,7 +13,7 @@ from configs.project import Project
 from tasks.adapters.history import History
 from tasks.adapters.locks import exclusive
 from tasks.adapters.registry import ModelVersion, Registry
-from tasks.errors import AnswersDiffer, NotApprovable, NothingToRollBackTo
+from tasks.errors import AnswersDiffer, DecisionUnexplained, NotApprovable, NothingToRollBackTo
 from tasks.features.artifact import load_model
 from tasks.features.example import RECORDED_WITH_MODEL, answers_identically
 from tasks.records import Approval, Event, Outcome, Registered, Status
@@ -33,6 +33,10 @@ class Why:
     by: str
     reason: str
     at: datetime
+
+    def __post_init__(self) -> None:
+        if not self.by.strip() or not self.reason.strip():
+            raise DecisionUnexplained
 
 
 class Desk:
@@ -120,13 +124,15 @@ def decide(project: Project, approval: Approval) -> Registered:
     """
     desk = Desk(project, approval.case)
     with desk.alone():
+        _expire_overdue(desk, approval.at)
         version = desk.version(approval.version)
         if version.status == (Status.champion if approval.approve else Status.rejected):
             log.info("decide %s: version %s is %s already", approval.case, approval.version, version.status)
         elif version.status != Status.awaiting:
             raise NotApprovable(approval.case, approval.version, f"it is {version.status}", desk.waiting())
         else:
-            _must_be_an_approver(project, approval, desk)
+            if approval.channel in {"form", "cli"}:
+                _must_be_an_approver(desk, approval.by, approval.version)
             _approve(desk, version, approval) if approval.approve else _reject(desk, approval, Status.rejected)
         return _standing(desk.version(approval.version))
 
@@ -141,6 +147,7 @@ def roll_back(project: Project, case: str, why: Why) -> Registered:
         champion, retired = desk.registry.holder(case, "champion"), desk.registry.holder(case, "retired")
         if champion is None or retired is None:
             raise NothingToRollBackTo(case)
+        _must_be_an_approver(desk, why.by, retired.version)
         _must_answer(desk.registry, retired)
         desk.record("rolling back", retired.version, why, champion.version)
         desk.switch(retired.version, champion.version, retired=desk.retired_before(retired.version))
@@ -151,28 +158,32 @@ def roll_back(project: Project, case: str, why: Why) -> Registered:
 
 def expire(project: Project, case: str, now: datetime) -> list[str]:
     """Reject every version nobody answered for in time; returns which."""
-    patience = project.params(case).approval.expires_after
     desk = Desk(project, case)
     with desk.alone():
-        overdue = [v for v in map(desk.version, desk.waiting()) if _asked_at(v) + patience <= now]
-        for version in overdue:
-            reason = f"expired: nobody answered within {patience / timedelta(hours=1):g} hours"
-            silence = Approval(
-                case=case, version=version.version, approve=False, by=_EXPIRY, reason=reason, channel="expiry", at=now
-            )
-            _reject(desk, silence, Status.expired)
-    return [version.version for version in overdue]
+        return _expire_overdue(desk, now)
+
+
+def _expire_overdue(desk: Desk, now: datetime) -> list[str]:
+    patience = desk.project.params(desk.case).approval.expires_after
+    overdue = [v.version for v in map(desk.version, desk.waiting()) if _asked_at(v) + patience <= now]
+    for version in overdue:
+        reason = f"expired: nobody answered within {patience / timedelta(hours=1):g} hours"
+        silence = Approval(
+            case=desk.case, version=version, approve=False, by=_EXPIRY, reason=reason, channel="expiry", at=now
+        )
+        _reject(desk, silence, Status.expired)
+    return overdue
 
 
 def _asked_at(version: ModelVersion) -> datetime:
     return datetime.fromisoformat(version.tags["asked_at"])
 
 
-def _must_be_an_approver(project: Project, approval: Approval, desk: Desk) -> None:
-    approvers = project.place.approvers
-    if approvers and approval.channel in {"form", "cli"} and approval.by not in approvers:
-        why = f"`{approval.by}` may not approve here; approvers are {', '.join(approvers)}"
-        raise NotApprovable(approval.case, approval.version, why, desk.waiting())
+def _must_be_an_approver(desk: Desk, by: str, version: str) -> None:
+    approvers = desk.project.place.approvers
+    if approvers and by not in approvers:
+        why = f"`{by}` may not decide here; approvers are {', '.join(approvers)}"
+        raise NotApprovable(desk.case, version, why, desk.waiting())
 
 
 def _approve(desk: Desk, version: ModelVersion, approval: Approval) -> None:

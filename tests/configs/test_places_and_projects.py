@@ -36,7 +36,7 @@ def test_a_value_from_the_environment_is_put_where_it_is_asked_for() -> None:
     assert (place.stores.mlflow, place.stores.history, place.prefect.api_url) == tuple(PROD.values())
 
 
-@pytest.mark.parametrize("name", PROD)
+@pytest.mark.parametrize("name", ["MLFLOW_TRACKING_URI", "EVERGREEN_HISTORY_URL"])
 @pytest.mark.parametrize("value", [None, ""])
 def test_a_value_the_environment_does_not_hold_is_an_error_and_never_a_default(name: str, value: str | None) -> None:
     environment = {key: kept for key, kept in {**PROD, name: value}.items() if kept is not None}
@@ -44,6 +44,12 @@ def test_a_value_the_environment_does_not_hold_is_an_error_and_never_a_default(n
         ConfigError, match=rf"prod\.yaml takes a value from the environment variable {name}, which is not set"
     ):
         read_place(ROOT, "prod", environment)
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_value_marked_with_a_question_mark_may_be_missing(value: str | None) -> None:
+    environment = {key: kept for key, kept in {**PROD, "PREFECT_API_URL": value}.items() if kept is not None}
+    assert read_place(ROOT, "prod", environment).prefect.api_url is None
 
 
 def test_places_on_one_machine_need_nothing_from_the_environment() -> None:

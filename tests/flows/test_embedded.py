@@ -112,6 +112,14 @@ def test_a_second_training_run_is_refused_where_the_place_says_so(judged: Projec
     assert Registry(judged).versions("bikes") == []
 
 
+def test_an_unreachable_prefect_server_is_named_before_anything_starts(clone: Project) -> None:
+    change_place(clone, prefect={"api_url": "http://127.0.0.1:9/api"})
+    ended = evergreen(clone, "train", "bikes", "--as-of", AS_OF)
+    assert ended.returncode == 1
+    assert "The Prefect server cannot be reached at http://127.0.0.1:9/api" in " ".join(ended.stderr.split())
+    assert not clone.files("bikes").order.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

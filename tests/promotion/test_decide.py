@@ -8,7 +8,14 @@ import pytest
 from configs.project import Project
 from tasks.adapters.history import History
 from tasks.adapters.registry import Registry
-from tasks.errors import AnswersDiffer, ArtifactAltered, ArtifactMissing, NotApprovable, NothingToRollBackTo
+from tasks.errors import (
+    AnswersDiffer,
+    ArtifactAltered,
+    ArtifactMissing,
+    DecisionUnexplained,
+    NotApprovable,
+    NothingToRollBackTo,
+)
 from tasks.promotion.decide import Desk, Why, decide, expire, roll_back
 from tasks.promotion.policy import approval_by_policy
 from tasks.records import Event, Status
@@ -131,7 +138,7 @@ def test_only_approvers_approve_or_reject_where_a_place_names_them(succession: P
     local.write_text(local.read_text() + "approvers: [grace, linus]\n")
     place = Project(succession.root)
     for approve in (True, False):
-        with pytest.raises(NotApprovable, match=r"`Ada` may not approve here; approvers are grace, linus"):
+        with pytest.raises(NotApprovable, match=r"`Ada` may not decide here; approvers are grace, linus"):
             decide(place, answer("3", approve=approve))
     assert standing(place)["3"] == "awaiting approval"
     assert decide(place, answer("3", by="grace")).status is Status.champion
@@ -158,6 +165,27 @@ def test_a_version_expires_after_exactly_the_configured_hours(registered: Projec
     assert expire(registered, "bikes", limit + timedelta(days=1)) == []
     with pytest.raises(NotApprovable, match="it is rejected: expired"):
         decide(registered, answer("1"))
+
+
+def test_an_overdue_version_cannot_be_approved_even_before_anybody_looked(registered: Project, answer: Answer) -> None:
+    limit = ASKED + registered.params("bikes").approval.expires_after
+    with pytest.raises(NotApprovable, match="it is rejected: expired"):
+        decide(registered, answer("1", at=limit))
+    assert standing(registered) == {"1": "rejected: expired"}
+
+
+def test_only_approvers_roll_back_where_a_place_names_them(succession: Project) -> None:
+    local = succession.root / "configs/places/local.yaml"
+    local.write_text(local.read_text() + "approvers: [linus]\n")
+    with pytest.raises(NotApprovable, match=r"`Grace` may not decide here; approvers are linus"):
+        roll_back(Project(succession.root), "bikes", WORSE)
+    assert aliases(succession)["champion"] == "2"
+
+
+@pytest.mark.parametrize(("by", "reason"), [(" ", "why not"), ("Grace", "")])
+def test_a_decision_needs_a_name_and_a_reason(by: str, reason: str) -> None:
+    with pytest.raises(DecisionUnexplained, match="needs a name and a reason"):
+        Why(by=by, reason=reason, at=LATER)
 
 
 def test_a_version_superseded_by_a_newer_challenger_cannot_be_approved(succession: Project, answer: Answer) -> None:
