@@ -2,7 +2,8 @@
 
     python benchmarks/orchestration.py [--rounds 3]
 
-Both start from the same state (a clone with the previous champion and no deliveries) and end with a registered challenger.
+Both start from the same state, a clone with the previous champion and no deliveries, and end with a registered
+challenger.
 The plain script calls the same stage functions in one process: no Prefect, no DVC, no process per stage.
 """
 
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+from datetime import datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -131,10 +134,7 @@ class server:  # noqa: N801 - read as a verb: `with server(clone)`
 
 
 def last_run_seconds(clone: Path) -> float:
-    """From the moment the worker's process began the flow to its end, as Prefect recorded it, with the process's start."""
-    import urllib.request
-    from datetime import datetime
-
+    """From when the worker took the run to when it asked a person, as Prefect recorded it: with the process's start."""
     api = json.loads((clone / "data" / "stores" / "up.json").read_text())["prefect_api"]
     body = json.dumps({"sort": "EXPECTED_START_TIME_DESC", "flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}})
     request = urllib.request.Request(f"{api}/flow_runs/filter", body.encode(), {"Content-Type": "application/json"})
