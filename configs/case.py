@@ -195,6 +195,14 @@ class Case(Frozen):
         numeric = (ColumnType.integer, ColumnType.number)
         if self.problem is Problem.regression and target.type not in numeric:
             raise ValueError(f"a regression needs a numeric target; `{self.target}` is {target.type}")
+        if isinstance(self.positive, Equals) and not _can_equal(self.positive.equals, target.type):
+            raise ValueError(f"`equals: {self.positive.equals!r}` can never be true of `{self.target}` ({target.type})")
         if isinstance(self.positive, AtLeast) and target.type not in numeric:
             raise ValueError(f"`at_least` needs a numeric target; `{self.target}` is {target.type}")
         return self
+
+
+def _can_equal(value: str | bool | int, column: ColumnType) -> bool:
+    if isinstance(value, bool):
+        return column is ColumnType.boolean
+    return column in ((ColumnType.integer, ColumnType.number) if isinstance(value, int) else (ColumnType.string,))

@@ -4,7 +4,7 @@ import os
 
 from configs.project import Project
 
-_ALWAYS = {
+ALWAYS = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
@@ -29,7 +29,7 @@ _ALWAYS = {
 def apply(project: Project) -> None:
     """Set what is not set already. Prefect and MLflow read it when they are imported, so this comes first."""
     place = project.place
-    wanted = {**_ALWAYS, "EVERGREEN_ROOT": str(project.root), "EVERGREEN_PLACE": project.place_name}
+    wanted = {**ALWAYS, "EVERGREEN_ROOT": str(project.root), "EVERGREEN_PLACE": project.place_name}
     home = project.root / place.stores.prefect_home
     home.mkdir(parents=True, exist_ok=True)
     wanted["PREFECT_HOME"] = str(home)

@@ -8,6 +8,7 @@ import sys
 from configs.environment import apply
 from configs.errors import EvergreenError
 from configs.project import Project
+from tasks.errors import NothingOrdered
 
 STAGES = {
     "ingest": "tasks.ingestion.ingest",
@@ -30,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         project = Project.here()
         apply(project)
+        if not project.files(asked.case).order.is_file():
+            raise NothingOrdered(asked.case)
         # A stage imports its own room only: Great Expectations takes three seconds that training need not pay.
         stage = getattr(importlib.import_module(STAGES[asked.stage]), asked.stage)
         stage(project, asked.case)

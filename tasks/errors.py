@@ -20,6 +20,7 @@ EvergreenError                   (configs.errors)
 └── RefusedError                 what was asked for is against the rules
     ├── AlreadyTraining
     ├── OrderChanged             by another run, in the middle of this one
+    ├── NothingOrdered           a stage was called before there was an order
     ├── NotApprovable
     ├── DecisionUnexplained      no name, or no reason
     ├── NotReproducible          a part of what made it is gone
@@ -165,6 +166,14 @@ class OrderChanged(RefusedError):
         super().__init__(
             f"Another run has ordered something else for `{case}` since this one began, so this one stopped. "
             "Nothing is lost; run it again."
+        )
+
+
+class NothingOrdered(RefusedError):
+    def __init__(self, case: str) -> None:
+        super().__init__(
+            f"Nothing is ordered for `{case}`: data/{case}/order.json says as of when. "
+            f"`evergreen train {case}` writes it, and runs the stages in their order."
         )
 
 

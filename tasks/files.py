@@ -17,11 +17,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
     A reader sees the old file or the new one, never a part. Raises DiskFull if there is no room for it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    part: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        part = Path(name)
         write(part)
         with part.open("rb") as written:
             os.fsync(written.fileno())
@@ -32,7 +33,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             raise DiskFull(str(path), error.strerror or str(error)) from error
         raise
     finally:
-        part.unlink(missing_ok=True)
+        if part:
+            part.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -37,15 +37,22 @@ BETTER = {2: 25, 3: 100}
 Make = Callable[[Path], object]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """The environment as Evergreen's commands set it, before MLflow and Prefect are imported and read it."""
-    # MLflow's warnings about itself are not ours to mend; all others are errors.
-    config.addinivalue_line("filterwarnings", r"ignore::UserWarning:mlflow\.")
+def _forget_the_person() -> None:
+    """The environment as Evergreen's commands set it, without what whoever runs the tests has in theirs."""
     ours = ("EVERGREEN_", "MLFLOW_", "PREFECT_", "DVC_", "GIT_DIR", "GIT_INDEX_FILE")
     for name in [name for name in os.environ if name.startswith(ours) and name != "EVERGREEN_TEST_POSTGRES"]:
         del os.environ[name]
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a chain of processes that keep no bytecode takes twice as long
-    os.environ.update(environment._ALWAYS)
+    os.environ.update(environment.ALWAYS)
+
+
+# At import: a room's conftest may import scikit-learn or MLflow, which read the environment once.
+_forget_the_person()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """MLflow's warnings about itself are not ours to mend; all others are errors."""
+    config.addinivalue_line("filterwarnings", r"ignore::UserWarning:mlflow\.")
 
 
 class Answer(Protocol):
@@ -194,7 +201,7 @@ def bikes_in_succession(once: Callable[[str, Make], Path], registered_bikes: Pat
 
         project = move_in(registered_bikes, folder)
         for version, trees in BETTER.items():
-            at = ASKED + timedelta(days=7 * (version - 1))
+            at = ASKED + timedelta(days=6 * (version - 1))
             yes = {"case": "bikes", "approve": True, "by": "Ada", "reason": "the figures hold", "channel": "cli"}
             decide(project, Approval(version=str(version - 1), at=at, **yes))
             change_params(folder, "bikes", {"training.settings.max_iter": trees})

@@ -34,6 +34,7 @@ def reproduce_stage(project: Project, stage: str, case: str) -> bool:
     if stage == "ingest":
         _refuse_altered(project, case)
     target = f"{stage}@{case}"
+    log.info("%s %s …", stage, case)
     output = _dvc(project, "repro", "--quiet", "--single-item", target, target=target)
     return bool(output.strip())  # a stage that ran has said what it did; DVC itself keeps quiet
 

@@ -54,6 +54,12 @@ def test_at_least_needs_a_number_to_compare_with(target: str) -> None:
         case(target, positive={"at_least": 15})
 
 
+@pytest.mark.parametrize(("target", "value"), [("string", 1), ("integer", "1"), ("number", True), ("boolean", "yes")])
+def test_a_positive_value_must_be_one_the_target_can_have(target: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=f"can never be true of `delay` \\({target}\\)"):
+        case(target, positive={"equals": value})
+
+
 @pytest.mark.parametrize("problem", ["regression", "multiclass"])
 def test_positive_belongs_to_binary_problems_only(problem: str) -> None:
     with pytest.raises(ValidationError, match=f"`positive` belongs to binary problems, not to {problem}"):

@@ -143,10 +143,6 @@ def test_every_key_of_a_case_that_changes_data_or_model_makes_some_stage_run_aga
     assert "configs/${item}.yaml" in DVC["validate"]["do"]["deps"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="dvc.yaml: train and evaluate do not depend on `positive`, so another threshold keeps the model of before",
-)
 def test_a_change_of_what_makes_a_label_positive_trains_and_judges_again() -> None:
     for stage in ("train", "evaluate"):
         deps, named = DVC[stage]["do"]["deps"], named_parameters(stage)

@@ -45,7 +45,7 @@ class RunningStack:
 
     def kill_everything(self) -> None:
         """`kill -9` of server, worker, MLflow and what started them, as a power cut would."""
-        for pid in self._pids():
+        for pid in processes_of(self.project):
             os.kill(pid, signal.SIGKILL)
         if self.process:
             self.process.wait(30)
@@ -83,18 +83,20 @@ class RunningStack:
             time.sleep(0.5)
         raise AssertionError(f"not within {seconds} s:\n" + (self.project.root / "up.log").read_text()[-3000:])
 
-    def _pids(self) -> list[int]:
-        here = str(self.project.root).encode()
-        found = []
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit() and int(folder.name) != os.getpid():
-                try:
-                    environment = (folder / "environ").read_bytes()
-                except OSError:
-                    continue  # gone meanwhile, or not ours to read
-                if b"EVERGREEN_ROOT=" + here in environment:
-                    found.append(int(folder.name))
-        return found
+
+def processes_of(project: Project) -> list[int]:
+    """Every process but this one that was started for the clone."""
+    here = b"EVERGREEN_ROOT=" + str(project.root).encode()
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            try:
+                environment = (folder / "environ").read_bytes()
+            except OSError:
+                continue  # gone meanwhile, or not ours to read
+            if here in environment.split(b"\0"):
+                found.append(int(folder.name))
+    return found
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])

@@ -14,6 +14,7 @@ from configs.project import Project
 from tasks.adapters.history import History
 from tasks.adapters.locks import acquire
 from tasks.adapters.registry import Registry
+from tests.flows.conftest import processes_of
 
 pytestmark = pytest.mark.slow
 AS_OF = "2011-04-11T02:00"
@@ -100,6 +101,8 @@ def test_a_flow_killed_in_the_middle_is_finished_by_the_next_without_a_second_ve
     assert {path: path.stat().st_mtime_ns for path in delivered} == delivered, "a finished stage is not done twice"
     assert len(Registry(checkout).versions("bikes")) == 1
     assert [event.what for event in History(checkout).events("bikes")] == ["registered", "approving", "approved"]
+    for pid in processes_of(checkout):  # the temporary Prefect server of the flow that was killed
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_a_second_training_run_is_refused_where_the_place_says_so(judged: Project) -> None:
