@@ -69,8 +69,9 @@ class Column(Frozen):
     def _bounds_fit_the_type(self) -> Self:
         if self.range and self.type not in (ColumnType.integer, ColumnType.number):
             raise ValueError(f"a range needs type integer or number, not {self.type}")
-        if self.range and None not in self.range and self.range[0] > self.range[1]:  # type: ignore[operator]
-            raise ValueError(f"the range starts at {self.range[0]}, above its end {self.range[1]}")
+        low, high = self.range or (None, None)
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"the range starts at {low}, above its end {high}")
         if self.categories is not None and self.type is not ColumnType.string:
             raise ValueError(f"categories need type string, not {self.type}")
         return self

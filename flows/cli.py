@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 import warnings
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -17,6 +17,9 @@ from rich.logging import RichHandler
 from configs.environment import apply
 from configs.errors import EvergreenError
 from configs.project import Project
+
+if TYPE_CHECKING:
+    from tasks.records import Registered
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -207,7 +210,7 @@ def _ready() -> Project:
     return project
 
 
-def _evaluation_length(project: Project, case: str):  # type: ignore[no-untyped-def]
+def _evaluation_length(project: Project, case: str) -> timedelta:
     from tasks.ingestion.batches import period_end, period_start
 
     every = project.case(case).batch_every
@@ -217,7 +220,7 @@ def _evaluation_length(project: Project, case: str):  # type: ignore[no-untyped-
     return end - start
 
 
-def _train_here(case: str, as_of: datetime | None, trigger: str):  # type: ignore[no-untyped-def]
+def _train_here(case: str, as_of: datetime | None, trigger: str) -> "Registered":
     # Prefect's own log lines say that steps ended; the steps say what they did.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
@@ -226,7 +229,7 @@ def _train_here(case: str, as_of: datetime | None, trigger: str):  # type: ignor
     return training(case=case, as_of=as_of, trigger=trigger)
 
 
-def _decide(case: str, version: str, answer: dict) -> None:  # type: ignore[type-arg]
+def _decide(case: str, version: str, answer: dict[str, Any]) -> None:
     project = _ready()
     from flows import server
     from flows.summary import print_version
@@ -254,7 +257,7 @@ def _decide(case: str, version: str, answer: dict) -> None:  # type: ignore[type
     print_version(out, decide(project, approval))
 
 
-def _answered_by_run(run_id: UUID, answer: dict) -> bool:  # type: ignore[type-arg]
+def _answered_by_run(run_id: UUID, answer: dict[str, Any]) -> bool:
     """Give the answer to the run that waits for it, if it still does, and see it through."""
     from flows import runs
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def _start(name: str, command: list[str], logs: Path, environment: dict[str, str
         )
 
 
-def _await(process: "subprocess.Popen[bytes]", ready, name: str, logs: Path) -> None:  # type: ignore[no-untyped-def]
+def _await(process: "subprocess.Popen[bytes]", ready: Callable[[], bool], name: str, logs: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:

@@ -1,6 +1,6 @@
 """What a person reads at the end of a run: what was validated, trained, compared, decided, and who serves."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rich.console import Console, Group
 from rich.panel import Panel
@@ -152,5 +152,5 @@ def _one_line(version: ModelVersion | None) -> str:
     return f"version {version.version}, trained on {version.tags['train_window']}"
 
 
-def _days(start, end) -> str:  # type: ignore[no-untyped-def]
+def _days(start: datetime, end: datetime) -> str:
     return f"{start:%Y-%m-%d} to {end - timedelta(days=1):%Y-%m-%d}"

@@ -1,11 +1,12 @@
 """The door to MLflow: runs, models, versions, aliases and the evidence that goes with them."""
 
+import importlib.metadata
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import mlflow
 import mlflow.sklearn
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 Alias = Literal["champion", "challenger", "retired"]
 Answer = TypeVar("Answer")
+Asked = ParamSpec("Asked")
 
 _NOT_FOUND = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
 _MODEL = "model"
@@ -79,7 +81,7 @@ class Registry:
 
     def versions(self, case: str) -> list[ModelVersion]:
         """Every version of the case's model, newest first."""
-        found = self._ask(lambda: self._client.search_model_versions(f"name = '{case}'"))
+        found = self._ask(self._client.search_model_versions, f"name = '{case}'")
         return sorted((_version(entry) for entry in found), key=lambda entry: -int(entry.version))
 
     def version(self, case: str, version: str) -> ModelVersion | None:
@@ -94,12 +96,12 @@ class Registry:
 
     def description(self, case: str, version: str) -> str:
         """What was written about a version when it was registered, in Markdown."""
-        return str(self._ask(lambda: self._client.get_model_version(case, version)).description or "")
+        return str(self._ask(self._client.get_model_version, case, version).description or "")
 
     def holder(self, case: str, alias: Alias) -> ModelVersion | None:
         """The version an alias points to, or None."""
         try:
-            entry = self._ask(lambda: self._client.get_model_version_by_alias(case, alias))
+            entry = self._ask(self._client.get_model_version_by_alias, case, alias)
         except MlflowException as error:
             if error.error_code in {_NOT_FOUND, "INVALID_PARAMETER_VALUE"}:
                 return None
@@ -109,32 +111,32 @@ class Registry:
     def move_alias(self, case: str, alias: Alias, version: str | None) -> None:
         """Point `alias` to `version` in one write, or remove it."""
         if version is None:
-            self._ask(lambda: self._client.delete_registered_model_alias(case, alias))
+            self._ask(self._client.delete_registered_model_alias, case, alias)
         else:
-            self._ask(lambda: self._client.set_registered_model_alias(case, alias, version))
+            self._ask(self._client.set_registered_model_alias, case, alias, version)
 
     def tag(self, case: str, version: str, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
         for key, value in tags.items():
-            self._ask(lambda key=key, value=value: self._client.set_model_version_tag(case, version, key, value))  # type: ignore[misc]
+            self._ask(self._client.set_model_version_tag, case, version, key, value)
 
     def finished_run(self, case: str, tags: Mapping[str, str]) -> Run | None:
         """A finished run with these tags. What an interrupted run left under them is deleted."""
         experiment = self._experiment(case)
         wanted = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
         finished = None
-        for run in self._ask(lambda: self._client.search_runs([experiment], wanted)):
+        for run in self._ask(self._client.search_runs, [experiment], wanted):
             # MLflow calls a run finished as soon as its model is stored; its own tags come last.
             if run.info.status == "FINISHED" and "model_sha256" in run.data.tags:
                 finished = run
             else:
                 log.info("registry: run %s was interrupted and is logged anew", run.info.run_id)
-                self._ask(lambda run=run: self._client.delete_run(run.info.run_id))  # type: ignore[misc]
+                self._ask(self._client.delete_run, run.info.run_id)
         return finished
 
     def start_run(self, case: str, name: str, tags: Mapping[str, str]) -> str:
         """A new run in the case's experiment; returns its id."""
-        run = self._ask(lambda: self._client.create_run(self._experiment(case), tags=dict(tags), run_name=name))
+        run = self._ask(self._client.create_run, self._experiment(case), tags=dict(tags), run_name=name)
         return str(run.info.run_id)
 
     def log(
@@ -142,21 +144,20 @@ class Registry:
     ) -> None:
         """Parameters, metrics and tags of a run, in one write."""
         self._ask(
-            lambda: self._client.log_batch(
-                run_id,
-                metrics=[Metric(key, value, 0, 0) for key, value in metrics.items()],
-                params=[Param(key, str(value)) for key, value in params.items()],
-                tags=[RunTag(key, value) for key, value in tags.items()],
-            )
+            self._client.log_batch,
+            run_id,
+            metrics=[Metric(key, value, 0, 0) for key, value in metrics.items()],
+            params=[Param(key, str(value)) for key, value in params.items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
         )
 
     def log_files(self, run_id: str, files: Sequence[Path], folder: str | None = None) -> None:
         """Copy files, or whole folders, into a run's artifacts."""
         for path in files:
             if path.is_dir():
-                self._ask(lambda path=path: self._client.log_artifacts(run_id, str(path), path.name))  # type: ignore[misc]
+                self._ask(self._client.log_artifacts, run_id, str(path), path.name)
             else:
-                self._ask(lambda path=path: self._client.log_artifact(run_id, str(path), folder))  # type: ignore[misc]
+                self._ask(self._client.log_artifact, run_id, str(path), folder)
 
     def log_model(
         self, run_id: str, model: Any, example: pd.DataFrame, answers: Any, data_version: str
@@ -184,22 +185,22 @@ class Registry:
 
     def end_run(self, run_id: str) -> None:
         """Mark a run as finished."""
-        self._ask(lambda: self._client.set_terminated(run_id, "FINISHED"))
+        self._ask(self._client.set_terminated, run_id, "FINISHED")
 
     def read_run(self, run_id: str) -> Run:
-        return self._ask(lambda: self._client.get_run(run_id))
+        return self._ask(self._client.get_run, run_id)
 
     def download_file(self, run_id: str, path: str, folder: Path) -> Path:
         """Fetch one of a run's files into `folder`. Raises ArtifactMissing."""
         try:
-            return Path(self._ask(lambda: self._client.download_artifacts(run_id, path, str(folder))))
+            return Path(self._ask(self._client.download_artifacts, run_id, path, str(folder)))
         except (MlflowException, OSError) as error:
             raise ArtifactMissing(f"{path} of run {run_id}", _without_password(f"{self._uri} ({error})")) from error
 
     def download_model(self, source: str, folder: Path, expected_sha256: str | None = None) -> Path:
         """Fetch a model's `model.skops` into `folder`. Raises ArtifactMissing, or ArtifactAltered by its digest."""
         try:
-            fetched = self._ask(lambda: mlflow.artifacts.download_artifacts(source, dst_path=str(folder)))
+            fetched = self._ask(mlflow.artifacts.download_artifacts, source, dst_path=str(folder))
         except (MlflowException, OSError) as error:
             raise ArtifactMissing(f"The model {source}", _without_password(f"{self._uri} ({error})")) from error
         path = Path(fetched) / MODEL_FILE
@@ -216,32 +217,31 @@ class Registry:
             return existing
         self._ensure_model(case)
         entry = self._ask(
-            lambda: self._client.create_model_version(
-                case,
-                f"models:/{logged.model_id}",
-                run_id=logged.run_id,
-                tags=dict(tags),
-                description=description,
-                model_id=logged.model_id,
-            )
+            self._client.create_model_version,
+            case,
+            f"models:/{logged.model_id}",
+            run_id=logged.run_id,
+            tags=dict(tags),
+            description=description,
+            model_id=logged.model_id,
         )
         return _version(entry)
 
     def _ensure_model(self, case: str) -> None:
         try:
-            self._ask(lambda: self._client.get_registered_model(case))
+            self._ask(self._client.get_registered_model, case)
         except MlflowException as error:
             if error.error_code != _NOT_FOUND:
                 raise
-            self._ask(lambda: self._client.create_registered_model(case))
+            self._ask(self._client.create_registered_model, case)
 
     def _experiment(self, case: str) -> str:
-        found = self._ask(lambda: self._client.get_experiment_by_name(case))
+        found = self._ask(self._client.get_experiment_by_name, case)
         if found:
             return str(found.experiment_id)
         # Without an explicit place MLflow keeps artifacts wherever the first caller happened to stand.
         where = self._artifacts and Path(self._artifacts, case).as_uri()
-        return str(self._ask(lambda: self._client.create_experiment(case, artifact_location=where)))
+        return str(self._ask(self._client.create_experiment, case, artifact_location=where))
 
     def _open(self) -> MlflowClient:
         try:
@@ -254,9 +254,9 @@ class Registry:
             raise self._unreachable(error) from error
         return client
 
-    def _ask(self, call: Callable[[], Answer]) -> Answer:
+    def _ask(self, call: Callable[Asked, Answer], *arguments: Asked.args, **named: Asked.kwargs) -> Answer:
         try:
-            return call()
+            return call(*arguments, **named)
         except MlflowException as error:
             if error.error_code in {_NOT_FOUND, "INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS"}:
                 raise
@@ -296,9 +296,7 @@ def _as_floats(example: pd.DataFrame) -> pd.DataFrame:
 
 
 def _requirements() -> list[str]:
-    from importlib.metadata import version  # noqa: PLC0415
-
-    return [f"{name}=={version(name)}" for name in ("scikit-learn", "skops", "pandas", "numpy")]
+    return [f"{name}=={importlib.metadata.version(name)}" for name in ("scikit-learn", "skops", "pandas", "numpy")]
 
 
 def _absolute(project: Project, uri: str) -> str:

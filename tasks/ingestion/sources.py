@@ -1,9 +1,10 @@
 """Where rows come from: recorded history, files at any fsspec URL, or a SQL query."""
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import assert_never
+from typing import IO, Any, assert_never
 
 import fsspec
 import pandas as pd
@@ -78,7 +79,7 @@ def _paths(source: FileSource) -> list[str]:
     return [filesystem.unstrip_protocol(name) for name in sorted(found)]
 
 
-def _named(read, content, path: str) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+def _named(read: Callable[..., Any], content: IO[bytes], path: str) -> pd.DataFrame:
     try:
         frame: pd.DataFrame = read(content)
     except (ValueError, OSError) as error:
