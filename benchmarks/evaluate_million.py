@@ -118,7 +118,7 @@ def measure(root: Path) -> None:
     print(f"| seconds | {seconds:.1f} | 60 |")
     print(f"| peak memory, GiB | {peak / 2**20:.2f} | 2 |")
     print(f"| of which before it began (imports), GiB | {before / 2**20:.2f} | |")
-    print(f"| decision | {evaluation.decision.outcome} | |")
+    print(f"| decision | {evaluation.decision.ruling} | |")
 
 
 def main() -> None:

@@ -35,5 +35,8 @@ def apply(project: Project) -> None:
     wanted["PREFECT_HOME"] = str(home)
     if place.prefect.api_url:
         wanted["PREFECT_API_URL"] = place.prefect.api_url
+    else:
+        # A server the person uses elsewhere is not this place's.
+        os.environ.pop("PREFECT_API_URL", None)
     for name, value in wanted.items():
         os.environ.setdefault(name, value)

@@ -12,8 +12,10 @@ from configs.project import Project
 from flows import steps
 from flows.server import running_stack
 from tasks.adapters.registry import Registry
-from tasks.errors import NotApprovable
+from tasks.errors import NotAnApprover, NotApprovable
 from tasks.records import Approval, Registered
+
+_SAYS_SOMETHING = r"\S"
 
 
 class Answer(RunInput):
@@ -21,8 +23,8 @@ class Answer(RunInput):
 
     # A choice without a default: a form sent off half-read must not decide anything.
     approve: Literal["yes", "no"] = Field(description="Make this version the champion?")
-    reviewer: str = Field(min_length=2, description="Your name")
-    reason: str = Field(min_length=3, description="Why; kept with the version and in the history")
+    reviewer: str = Field(pattern=_SAYS_SOMETHING, description="Your name")
+    reason: str = Field(pattern=_SAYS_SOMETHING, description="Why; kept with the version and in the history")
     share: float = Field(default=1.0, ge=0, le=1, description="Share of traffic to start with, 0 to 1")
 
 
@@ -39,9 +41,7 @@ def ask_person(registered: Registered) -> Registered:
         answer = _suspend(registered.case, f"approval-{attempt}", refusal + about)
         try:
             return steps.decide(_approval(registered, answer))
-        except NotApprovable as error:
-            if "may not decide" not in str(error):
-                raise
+        except NotAnApprover as error:
             refusal = f"**{error}**\n\n"
     raise NotApprovable(registered.case, str(registered.version), "nine answers in a row were refused", [])
 

@@ -132,7 +132,9 @@ def approve(
     reason: Reason,
     by: By = "",
     case: CaseOption = "flights",
-    share: Annotated[float, typer.Option(min=0, max=1, help="Share of traffic to start with.")] = 1.0,
+    share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of traffic to start with; left out, the case's own.")
+    ] = None,
 ) -> None:
     """Let a version that passed the gate serve; what the form in the Prefect UI does."""
     _decide(case, version, {"approve": "yes", "reviewer": by or getpass.getuser(), "reason": reason, "share": share})
@@ -239,10 +241,15 @@ def _decide(case: str, version: str, answer: dict[str, Any]) -> None:
 
     project.case(case)
     why = Why(answer["reviewer"], answer["reason"], datetime.now(UTC))
+    if answer["share"] is None:
+        answer["share"] = project.params(case).approval.starting_share
     found = Registry(project).version(case, version)
     waiting = found.tags.get("flow_run_id") if found else None
     if waiting and server.connect(project) and _answered_by_run(UUID(waiting), answer):
-        out.print(f"{case}: {_standing(project, case, version)}")
+        now = Registry(project).version(case, version)
+        out.print(f"{case}: version {version} is {now.status if now else 'gone'}")
+        if not now or now.status != ("champion" if answer["approve"] == "yes" else "rejected"):
+            raise typer.Exit(1)  # the run refused the answer; its page says why
         return
     approval = Approval(
         case=case,
@@ -266,13 +273,6 @@ def _answered_by_run(run_id: UUID, answer: dict[str, Any]) -> bool:
     runs.answer_run(run_id, answer)
     runs.follow_run(run_id, out.print)
     return True
-
-
-def _standing(project: Project, case: str, version: str) -> str:
-    from tasks.adapters.registry import Registry
-
-    found = Registry(project).version(case, version)
-    return f"version {version} is {found.status}" if found else f"version {version} is gone"
 
 
 def _run_url(run_id: UUID) -> str:

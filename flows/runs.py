@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,17 +22,19 @@ log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
 _RESUME_TRIES = 8
+_WORKER_SECONDS = 60
 
 
-def start_run(deployment: str, parameters: dict[str, Any], key: str | None = None) -> UUID:
-    """Start a deployment's run; with the same `key` never a second one. Returns the run's id."""
-    run = run_deployment(deployment, parameters=parameters, timeout=0, as_subflow=False, idempotency_key=key)
+def start_run(deployment: str, parameters: dict[str, Any]) -> UUID:
+    """Start a deployment's run; returns its id."""
+    run = run_deployment(deployment, parameters=parameters, timeout=0, as_subflow=False)
     return run.id  # type: ignore[union-attr]
 
 
 def follow_run(run_id: UUID, say: Callable[[str], None]) -> str:
     """Report a run's state and steps as they change, until it ends or waits for a person; returns that state's name."""
     told: set[str] = set()
+    patience = time.monotonic() + _WORKER_SECONDS
     with get_client(sync_client=True) as client:
         while True:
             run = client.read_flow_run(run_id)
@@ -42,6 +45,9 @@ def follow_run(run_id: UUID, say: Callable[[str], None]) -> str:
                 if line not in told:
                     told.add(line)
                     say(line)
+            if not run.start_time and time.monotonic() > patience:
+                say("no worker has taken it yet: is one running for its work pool? (Ctrl-C leaves it waiting)")
+                patience = math.inf
             if run.state and (run.state.is_final() or run.state.is_paused()):
                 return str(run.state_name)
             time.sleep(_POLL_SECONDS)
@@ -68,6 +74,8 @@ def answer_run(run_id: UUID, answer: dict[str, Any]) -> None:
                 if response.status.value == "ACCEPT":
                     return
                 refused = json.dumps(response.details.model_dump(mode="json"))
+                if response.status.value == "REJECT":
+                    break
         log.info("the server did not take the answer yet (%s), trying again", refused)
         time.sleep(_POLL_SECONDS * (attempt + 1))
     raise StoreUnreachable("The waiting run", str(run_id), refused, "Answer in the Prefect UI, or try again.")

@@ -14,6 +14,7 @@ class Stack(Frozen):
     """What `evergreen up` is running, as it wrote it down."""
 
     pid: int
+    """The process that stops it all; an address without it belongs to somebody else."""
     prefect_api: str
     prefect_ui: str
     mlflow_ui: str
@@ -30,7 +31,7 @@ def running_stack(project: Project) -> Stack | None:
     if not path.is_file():
         return None
     stack = Stack.model_validate_json(path.read_text(encoding="utf-8"))
-    return stack if healthy(stack.prefect_api) else None
+    return stack if _alive(stack.pid) and healthy(stack.prefect_api) else None
 
 
 def connect(project: Project) -> bool:
@@ -49,6 +50,14 @@ def connect(project: Project) -> bool:
     if stack:
         os.environ["PREFECT_API_URL"] = stack.prefect_api
     return stack is not None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def healthy(api: str) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -39,10 +40,14 @@ def running(project: Project) -> Iterator[Stack]:
     processes: list[subprocess.Popen[bytes]] = []
     logs = project.stores / "logs"
     logs.mkdir(parents=True, exist_ok=True)
+    for port in (ports.prefect, ports.mlflow):
+        _must_be_free(port)
     try:
-        Registry(project)  # makes the database's tables before two programs open it at once
+        registry = Registry(project)  # makes the database's tables before two programs open it at once
         processes.append(_start("prefect-server", _server(ports.prefect), logs, {}))
-        processes.append(_start("mlflow", _mlflow(project, ports.mlflow), logs, _MLFLOW_ENVIRONMENT))
+        # An address may hold a password: in the environment it is not shown by `ps`.
+        mlflow = {**_MLFLOW_ENVIRONMENT, "MLFLOW_BACKEND_STORE_URI": registry.uri}
+        processes.append(_start("mlflow", _mlflow(project, ports.mlflow), logs, mlflow))
         _await(processes[0], lambda: healthy(stack.prefect_api), "prefect-server", logs)
         os.environ["PREFECT_API_URL"] = stack.prefect_api
         deploy(project)
@@ -70,8 +75,7 @@ def _server(port: int) -> list[str]:
 
 
 def _mlflow(project: Project, port: int) -> list[str]:
-    uri = Registry(project).uri
-    server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1"]
+    server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
     artifacts = project.place.stores.artifacts
     root = ["--default-artifact-root", (project.root / artifacts).as_uri()] if artifacts else []
     return [*server, "--port", str(port), "--workers", "1", *root]
@@ -95,6 +99,19 @@ def _prefect(project: Project, *arguments: str) -> None:
         raise StoreUnreachable(
             "The Prefect server", f"prefect {arguments[0]}", said, "Check prefect.yaml and the server."
         )
+
+
+def _must_be_free(port: int) -> None:
+    """Whatever answers at a taken port is not ours, and must not be given our deployments."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise EvergreenError(
+                f"Port {port} of this machine is taken ({error.strerror}). Stop what uses it (another clone's "
+                "`evergreen up`?), or choose other `ports` in configs/places/."
+            ) from error
 
 
 def _start(name: str, command: list[str], logs: Path, environment: dict[str, str]) -> "subprocess.Popen[bytes]":

@@ -15,8 +15,8 @@ from prefect.context import TaskRunContext
 from configs.case import RecordedSource
 from configs.project import Project
 from tasks.adapters import dvc
+from tasks.adapters.history import History
 from tasks.adapters.locks import Held, acquire
-from tasks.adapters.registry import Registry
 from tasks.errors import AlreadyTraining, OrderChanged, StageFailed, StoreUnreachable
 from tasks.promotion.decide import decide as decide_on
 from tasks.promotion.evidence import comparison_table, reasons_list
@@ -119,7 +119,7 @@ def evaluate(ordered: Order) -> Evaluation:
     _stage("evaluate", ordered)
     evaluation = Evaluation.read(Project.here().files(ordered.case).evaluation / "evaluation.json")
     create_markdown_artifact(
-        f"# {evaluation.decision.outcome.value}\n\n{comparison_table(evaluation)}\n\n{reasons_list(evaluation)}",
+        f"# {evaluation.decision.ruling.value}\n\n{comparison_table(evaluation)}\n\n{reasons_list(evaluation)}",
         key=f"{ordered.case}-decision",
         description=f"Candidate against champion, as of {ordered.as_of:%Y-%m-%d}",
     )
@@ -142,7 +142,8 @@ def register(ordered: Order) -> Registered:
 def ask_policy(registered: Registered) -> Approval | None:
     """The approval that the case's policy gives, if it gives one."""
     project = Project.here()
-    first = Registry(project).holder(registered.case, "champion") is None
+    # The history, not the alias: an alias somebody removed does not make the next model the first.
+    first = not any(event.what == "approved" for event in History(project).events(registered.case))
     return approval_by_policy(project, registered.case, str(registered.version), _now(), first=first)
 
 

@@ -38,7 +38,7 @@ def run_summary(project: Project, registered: Registered) -> Panel:
     else:
         evaluation = Evaluation.read(files.evaluation / "evaluation.json")
         facts.add_row("compared", _compared(evaluation, project.params(registered.case).gate.metric))
-        facts.add_row("decided", _decided(evaluation))
+        facts.add_row("decided", _decided(registered, evaluation))
     facts.add_row("version", _version(registered))
     facts.add_row("serving", serving(Registry(project).holder(registered.case, "champion")))
     return Panel(facts, title=f"{registered.case}, as of {windows.as_of:%Y-%m-%d}", title_align="left")
@@ -129,11 +129,12 @@ def _compared(evaluation: Evaluation, metric: str) -> str:
     )
 
 
-def _decided(evaluation: Evaluation) -> Text:
-    outcome = evaluation.decision.outcome.value
-    against = evaluation.decision.against
-    why = f": all {len(evaluation.decision.reasons)} rules passed" if not against else ""
-    text = Text.assemble((outcome, _COLOURS.get(outcome, "")), why)
+def _decided(registered: Registered, evaluation: Evaluation) -> Text:
+    ruling = registered.ruling.value
+    reasons = registered.reasons or evaluation.decision.reasons
+    against = [reason for reason in reasons if not reason.passed]
+    why = f": all {len(reasons)} rules passed" if not against else ""
+    text = Text.assemble((ruling, _COLOURS.get(ruling, "")), why)
     for reason in against:
         text.append(f"\n{reason.rule}: {reason.text}")
     return text

@@ -22,6 +22,7 @@ EvergreenError                   (configs.errors)
     ├── OrderChanged             by another run, in the middle of this one
     ├── NothingOrdered           a stage was called before there was an order
     ├── NotApprovable
+    │   └── NotAnApprover        somebody else has to answer
     ├── DecisionUnexplained      no name, or no reason
     ├── NotReproducible          a part of what made it is gone
     └── NothingToRollBackTo
@@ -186,6 +187,10 @@ class NotApprovable(RefusedError):
 class NotReproducible(RefusedError):
     def __init__(self, case: str, version: str, why: str) -> None:
         super().__init__(f"Version {version} of `{case}` cannot be rebuilt: {why}.")
+
+
+class NotAnApprover(NotApprovable):
+    """Somebody else has to answer."""
 
 
 class DecisionUnexplained(RefusedError):

@@ -1,5 +1,6 @@
 """What travels between rooms: small frozen records that name files, digests, rows and reasons."""
 
+import hashlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
@@ -182,7 +183,7 @@ class SliceComparison(Record):
     refused: bool = False
 
 
-class Outcome(StrEnum):
+class Ruling(StrEnum):
     """The answer of the gate."""
 
     promote = "promote"
@@ -204,12 +205,12 @@ class Reason(Record):
 class Decision(Record):
     """The gate's answer, with every reason."""
 
-    outcome: Outcome
+    ruling: Ruling
     reasons: tuple[Reason, ...]
 
     @property
     def promote(self) -> bool:
-        return self.outcome is Outcome.promote
+        return self.ruling is Ruling.promote
 
     @property
     def against(self) -> tuple[Reason, ...]:
@@ -252,6 +253,10 @@ class CodeVersion(Record):
     def dirty(self) -> bool:
         return bool(self.patch)
 
+    @property
+    def patch_sha256(self) -> str:
+        return hashlib.sha256(self.patch.encode()).hexdigest()
+
 
 class Status(StrEnum):
     """Where a registered version stands."""
@@ -270,7 +275,7 @@ class Registered(Record):
     """What became of a candidate."""
 
     case: str
-    outcome: Outcome
+    ruling: Ruling
     run_id: str
     version: str | None = None
     """None for a candidate the gate turned away: it is kept as a run, not as a version."""
@@ -291,6 +296,8 @@ class Event(Record):
     reason: str
     before: str | None = None
     """The champion until then, where the event is about the champion."""
+    patch_sha256: str | None = None
+    """When a version is registered: the digest of the uncommitted changes it was made with."""
 
 
 class Approval(Record):

@@ -96,8 +96,7 @@ def verify_deliveries(project: Project, case: str) -> None:
     """
     version = data_version(project.root, case)
     found = _found_files(project, case)
-    listing = json.dumps([{"md5": digest, "relpath": name} for name, digest in found.items()], sort_keys=True)
-    if f"{hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest()}.dir" == version:
+    if _digest(found) == version:
         return
     recorded = _recorded_files(project, version)
     _compare(project, case, found, recorded)
@@ -111,8 +110,9 @@ def _refuse_altered(project: Project, case: str) -> None:
         version = data_version(project.root, case)
     except (FileNotFoundError, KeyError):
         return  # nothing was delivered yet
-    if project.files(case).deliveries.is_dir():
-        _compare(project, case, _found_files(project, case), _recorded_files(project, version))
+    found = _found_files(project, case)
+    if _digest(found) != version:
+        _compare(project, case, found, _recorded_files(project, version))
 
 
 def _compare(project: Project, case: str, found: Mapping[str, str], recorded: Mapping[str, str]) -> None:
@@ -127,6 +127,12 @@ def _found_files(project: Project, case: str) -> dict[str, str]:
     """Digests of the delivered files by name; `.part`, the unfinished file of a killed run, is none (.dvcignore)."""
     paths = sorted(project.files(case).deliveries.glob("*"))
     return {path.name: _md5(path) for path in paths if path.suffix != ".part"}
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    """DVC's digest of a folder, from those of its files."""
+    listing = json.dumps([{"md5": digest, "relpath": name} for name, digest in files.items()], sort_keys=True)
+    return f"{hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest()}.dir"
 
 
 def _md5(path: Path) -> str:

@@ -10,11 +10,12 @@ from tempfile import TemporaryDirectory
 from configs.errors import EvergreenError
 from tasks.records import CodeVersion
 
-_NOT_CODE = (":(exclude)dvc.lock", ":(exclude)data")
-"""dvc.lock says which data were used; that is recorded with the model in full, and does not make the code another."""
+_CODE = ("configs", "tasks", "flows", "serving", "params.yaml", "dvc.yaml", "prefect.yaml", "pyproject.toml", "uv.lock")
+"""What makes a model. Nothing else of the folder is read: a person's own files are not evidence."""
+_MOST_BYTES = 5_000_000
 # A person's own settings for reading differences (prefixes, colours, another program) must not reach the record.
 _SETTINGS = ("--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/")
-_DIFF = ("diff", *_SETTINGS, "--cached", "--binary", "HEAD", "--", ".", *_NOT_CODE)
+_DIFF = ("diff", *_SETTINGS, "--cached", "--binary", "HEAD", "--")
 
 
 def code_version(root: Path) -> CodeVersion:
@@ -24,14 +25,23 @@ def code_version(root: Path) -> CodeVersion:
     with TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": f"{folder}/index"}
         _git(root, "read-tree", "HEAD", environment=index)
-        _git(root, "add", "--all", "--", ".", *_NOT_CODE, environment=index)
+        committed = set(_git(root, "ls-tree", "--name-only", "HEAD").splitlines())
+        code = [name for name in _CODE if name in committed or (root / name).exists()]
+        if not code:
+            return CodeVersion(revision=revision)
+        _git(root, "add", "--all", "--", *code, environment=index)
         try:
-            patch = _git(root, *_DIFF, environment=index)
+            patch = _git(root, *_DIFF, *code, environment=index)
         except UnicodeDecodeError:
             # A text that is not UTF-8 cannot stand in a record; as a binary file it can.
             attributes = Path(folder) / "attributes"
             attributes.write_text("* -diff\n", encoding="utf-8")
-            patch = _git(root, "-c", f"core.attributesFile={attributes}", *_DIFF, environment=index)
+            patch = _git(root, "-c", f"core.attributesFile={attributes}", *_DIFF, *code, environment=index)
+    if len(patch) > _MOST_BYTES:
+        raise EvergreenError(
+            f"The uncommitted changes under {', '.join(code)} are {len(patch) / 1e6:.0f} MB, at most "
+            f"{_MOST_BYTES / 1e6:.0f} MB are kept with a model. Commit them, or move data to data/."
+        )
     return CodeVersion(revision=revision, patch=patch)
 
 

@@ -63,6 +63,10 @@ class ModelVersion(Frozen):
     def fingerprint(self) -> str:
         return self.tags.get("fingerprint", "")
 
+    def was_judged_against(self, champion: "ModelVersion | None") -> bool:
+        """Whether the gate compared this version with the one that is champion now (or with none, if there is none)."""
+        return self.tags.get("champion_then") == (champion.version if champion else "none")
+
 
 class Registry:
     """The models of a project, and what is known about each."""
@@ -92,7 +96,7 @@ class Registry:
         """Where people see a run: on this registry's server, or on `server` if the registry is only a database."""
         server = self._uri if self._uri.startswith("http") else server
         experiment = self.read_run(run_id).info.experiment_id
-        return f"{server}/#/experiments/{experiment}/runs/{run_id}" if server else None
+        return f"{_without_password(server)}/#/experiments/{experiment}/runs/{run_id}" if server else None
 
     def description(self, case: str, version: str) -> str:
         """What was written about a version when it was registered, in Markdown."""

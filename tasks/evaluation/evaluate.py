@@ -159,4 +159,4 @@ def _pictures(problem: Problem, judgement: Judgement) -> dict[str, Figure]:
 def _report(evaluation: Evaluation) -> None:
     decision = evaluation.decision
     why = "; ".join(reason.text for reason in decision.against) or "every rule passed"
-    log.info("evaluate %s: %s on %d fresh rows: %s", evaluation.case, decision.outcome, evaluation.rows, why)
+    log.info("evaluate %s: %s on %d fresh rows: %s", evaluation.case, decision.ruling, evaluation.rows, why)

@@ -13,7 +13,7 @@ from configs.frozen import Frozen
 from configs.params import GateParams, LimitParams, Params
 from tasks.evaluation.metrics import HIGHER_IS_BETTER
 from tasks.features.inputs import used_features
-from tasks.records import Candidate, Decision, Interval, Outcome, Reason, SliceComparison
+from tasks.records import Candidate, Decision, Interval, Ruling, Reason, SliceComparison
 
 _TELLTALE = {Problem.binary: "auc", Problem.multiclass: "accuracy", Problem.regression: "r2"}
 _AT_MOST = 5
@@ -46,14 +46,14 @@ def decide(case: Case, params: Params, candidate: Candidate, measured: Measured)
     if not all(reason.passed for reason in enough):
         shown = tuple(_not_judged(reason) for reason in shown)
     reasons = (*enough, *_sound(case, params, candidate, measured), *shown, *_budgets(params.gate, measured))
-    return Decision(outcome=_outcome(reasons), reasons=reasons)
+    return Decision(ruling=_ruling(reasons), reasons=reasons)
 
 
-def _outcome(reasons: Iterable[Reason]) -> Outcome:
+def _ruling(reasons: Iterable[Reason]) -> Ruling:
     against = [reason for reason in reasons if not reason.passed]
     if not against:
-        return Outcome.promote
-    return Outcome.inconclusive if all(reason.inconclusive for reason in against) else Outcome.reject
+        return Ruling.promote
+    return Ruling.inconclusive if all(reason.inconclusive for reason in against) else Ruling.reject
 
 
 def _not_judged(reason: Reason) -> Reason:

@@ -73,19 +73,19 @@ def auc(positive: NDArray[np.bool_], scores: Floats) -> Estimate | None:
     return Estimate(value, influence)
 
 
-def calibration_bins(outcome: Floats, probability: Floats) -> tuple[Floats, Floats, Floats]:
-    """Mean probability, mean outcome and rows of ten bins of about equal count; equal probabilities stay together."""
+def calibration_bins(observed: Floats, probability: Floats) -> tuple[Floats, Floats, Floats]:
+    """Mean probability, mean observed and rows of ten bins of about equal count; equal probabilities stay together."""
     edges = np.quantile(probability, np.linspace(0, 1, _CALIBRATION_BINS + 1)[1:-1])
     bins = np.searchsorted(edges, probability, side="right")
     rows = np.bincount(bins).astype(np.float64)
     filled = rows > 0
-    said, was = (np.bincount(bins, weights=values)[filled] / rows[filled] for values in (probability, outcome))
+    said, was = (np.bincount(bins, weights=values)[filled] / rows[filled] for values in (probability, observed))
     return said, was, rows[filled]
 
 
-def calibration_error(outcome: Floats, probability: Floats) -> Estimate:
+def calibration_error(observed: Floats, probability: Floats) -> Estimate:
     """Expected calibration error: mean distance of said and observed frequency (Naeini et al. 2015, AAAI)."""
-    said, was, rows = calibration_bins(outcome, probability)
+    said, was, rows = calibration_bins(observed, probability)
     return Estimate(float(np.average(np.abs(said - was), weights=rows)))
 
 

@@ -84,8 +84,8 @@ def _precision_recall(labels: Floats, both: Contenders) -> Figure:
 def _calibration(both: dict[str, tuple[Floats, Floats]], said: str) -> Figure:
     figure, axes = _picture(said, "observed frequency", "Calibration")
     most = 0.0
-    for name, (outcome, probability) in both.items():
-        x, y, _ = calibration_bins(outcome, probability)
+    for name, (observed, probability) in both.items():
+        x, y, _ = calibration_bins(observed, probability)
         axes.plot(x, y, "o-", markersize=4, color=_COLOURS[name], label=name)
         most = max(most, x.max(), y.max())
     axes.plot([0, most], [0, most], ":", color="black", linewidth=0.8)

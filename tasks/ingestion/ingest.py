@@ -1,4 +1,4 @@
-"""ingest: take from the source every batch that has ended by the as-of and has not been delivered yet."""
+"""ingest: take from the source every batch whose labels are in by the as-of and that has not been delivered yet."""
 
 import logging
 
@@ -22,14 +22,15 @@ def ingest(project: Project, case_name: str) -> list[str]:
     """
     case, files = project.case(case_name), project.files(case_name)
     as_of = Order.read(files.order).as_of
-    until = period_start(case.batch_every, as_of)
+    # A batch is immutable, so it is taken when its labels are in: what is delivered earlier stays without them.
+    until = period_start(case.batch_every, as_of - case.label_delay)
     files.deliveries.mkdir(parents=True, exist_ok=True)
     before = delivered(case, files.deliveries, as_of)
     since = before[-1].end if before else BEGINNING
     written = _deliver(project, case, rows(case, since, until)) if since < until else []
     if not before and not written:
         raise EmptyDelivery(
-            f"The source of `{case.name}`", f"any {case.batch_every} that ended by {as_of:%Y-%m-%d %H:%M}Z"
+            f"The source of `{case.name}`", f"any {case.batch_every} whose labels are in by {as_of:%Y-%m-%d %H:%M}Z"
         )
     log.info("ingest %s: %d new batches, %d in all", case.name, len(written), len(before) + len(written))
     return written
@@ -68,6 +69,12 @@ def _deliver(project: Project, case: Case, frame: pd.DataFrame) -> list[str]:
 def _period_starts(case: Case, frame: pd.DataFrame) -> pd.Series:
     """Each row's period; rows without an event time travel with the newest, where validation will find them."""
     days = frame[case.contract.event_time].dt.floor("D")
+    if len(days) and days.isna().all():
+        raise SourceUnreadable(
+            f"The source of `{case.name}`",
+            f"none of its {len(days)} new rows says when it happened (`{case.contract.event_time}` is empty)",
+            "Mend the source; rows cannot be put into batches without their time.",
+        )
     known = {day: period_start(case.batch_every, day.to_pydatetime()) for day in days.dropna().unique()}
     starts: pd.Series = days.map(known)
     return starts.fillna(starts.max())

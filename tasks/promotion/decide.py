@@ -13,10 +13,10 @@ from configs.project import Project
 from tasks.adapters.history import History
 from tasks.adapters.locks import exclusive
 from tasks.adapters.registry import ModelVersion, Registry
-from tasks.errors import AnswersDiffer, DecisionUnexplained, NotApprovable, NothingToRollBackTo
+from tasks.errors import AnswersDiffer, DecisionUnexplained, NotAnApprover, NotApprovable, NothingToRollBackTo
 from tasks.features.artifact import load_model
 from tasks.features.example import RECORDED_WITH_MODEL, answers_identically
-from tasks.records import Approval, Event, Outcome, Registered, Status
+from tasks.records import Approval, Event, Ruling, Registered, Status
 
 log = logging.getLogger(__name__)
 
@@ -183,13 +183,16 @@ def _must_be_an_approver(desk: Desk, by: str, version: str) -> None:
     approvers = desk.project.place.approvers
     if approvers and by not in approvers:
         why = f"`{by}` may not decide here; approvers are {', '.join(approvers)}"
-        raise NotApprovable(desk.case, version, why, desk.waiting())
+        raise NotAnApprover(desk.case, version, why, desk.waiting())
 
 
 def _approve(desk: Desk, version: ModelVersion, approval: Approval) -> None:
     _must_answer(desk.registry, version)
     champion = desk.registry.holder(desk.case, "champion")
     before = champion.version if champion else None
+    if not version.was_judged_against(champion):
+        unlike = f"it was judged against champion {version.tags['champion_then']}, and {before or 'none'} serves now"
+        raise NotApprovable(desk.case, version.version, f"{unlike}; train again to compare the two", desk.waiting())
     why = Why(approval.by, approval.reason, approval.at)
     _sign(desk, approval)
     desk.record("approving", version.version, why, before)
@@ -229,7 +232,7 @@ def _must_answer(registry: Registry, version: ModelVersion) -> None:
 def _standing(version: ModelVersion) -> Registered:
     return Registered(
         case=version.case,
-        outcome=Outcome.promote,
+        ruling=Ruling.promote,
         run_id=version.run_id,
         version=version.version,
         status=Status(version.status),

@@ -35,7 +35,7 @@ class Evidence(Frozen):
             "contract_version": str(self.candidate.contract_version),
             "train_window": f"{self.candidate.train_start:%Y-%m-%d} to {self.candidate.train_end:%Y-%m-%d}",
             "evaluate_window": f"{self.evaluation.start:%Y-%m-%d} to {self.evaluation.end:%Y-%m-%d}",
-            "decision": self.evaluation.decision.outcome.value,
+            "decision": self.evaluation.decision.ruling.value,
             "reasons": "; ".join(r.text for r in self.evaluation.decision.against)[:4000] or "every rule passed",
             "champion_then": self.evaluation.champion_version or "none",
             "predictions_sha256": self.evaluation.predictions_sha256,
@@ -86,7 +86,8 @@ def _figures(name: str, interval: Interval) -> dict[str, float]:
 def comparison_table(evaluation: Evaluation) -> str:
     """Candidate beside champion, metric by metric, as a Markdown table narrow enough for the approval form."""
     against = f"champion {evaluation.champion_version or '(none yet)'}"
-    lines = [f"| metric | candidate | {against} | difference, 95 % |", "|---|---:|---:|---:|"]
+    confidence = next((f", {interval.confidence:.0%}" for interval in evaluation.differences.values()), "")
+    lines = [f"| metric | candidate | {against} | difference{confidence} |", "|---|---:|---:|---:|"]
     for name, interval in evaluation.metrics.items():
         champion = evaluation.champion_metrics.get(name)
         difference = evaluation.differences.get(name)
@@ -116,7 +117,7 @@ def description(evidence: Evidence) -> str:
     last_day = candidate.train_end - timedelta(days=1)
     dirty = " with uncommitted changes" if evidence.code.dirty else ""
     return (
-        f"**{evaluation.decision.outcome.value}**: `{candidate.case}`, {candidate.estimator}, trained on "
+        f"**{evaluation.decision.ruling.value}**: `{candidate.case}`, {candidate.estimator}, trained on "
         f"{candidate.rows:,} rows from {candidate.train_start:%Y-%m-%d} to {last_day:%Y-%m-%d}, judged on "
         f"{evaluation.rows:,} later rows neither model has seen ({evaluation.start:%Y-%m-%d} to "
         f"{evaluation.end - timedelta(days=1):%Y-%m-%d}).\n\n"

@@ -21,7 +21,7 @@ from tasks.records import (
     Evaluation,
     Event,
     Order,
-    Outcome,
+    Ruling,
     Reason,
     Registered,
     Status,
@@ -34,11 +34,17 @@ log = logging.getLogger(__name__)
 def known_version(project: Project, case: str) -> Registered | None:
     """The version that was made from exactly the same data, code, parameters and libraries, if there is one.
 
-    One whose registration was interrupted is not known yet: registering it again finishes it.
+    One whose registration was interrupted is not known yet: registering it again finishes it. Nor is one that waits,
+    but was compared with a champion that has left since: it must be judged again.
     """
     fingerprint = dvc.fingerprint(project.root, case)
-    same = next((v for v in Registry(project).versions(case) if v.fingerprint == fingerprint), None)
-    return _registered(same, known=True) if same and _is_in_history(project, same) else None
+    registry = Registry(project)
+    same = next((v for v in registry.versions(case) if v.fingerprint == fingerprint), None)
+    if same is None or not _is_in_history(project, same):
+        return None
+    if same.status == Status.awaiting and not same.was_judged_against(registry.holder(case, "champion")):
+        return None
+    return _registered(same, known=True)
 
 
 def register(project: Project, order: Order, at: datetime) -> Registered:
@@ -51,9 +57,9 @@ def register(project: Project, order: Order, at: datetime) -> Registered:
     logged = _logged_before(registry, evidence) or _log(project, registry, evidence)
     decision = _with_artifact_rule(registry, logged, project.files(order.case), evidence)
     if not decision.promote:
-        registry.log(logged.run_id, {}, {}, {"decision": decision.outcome.value, "reasons": _against(decision)})
-        log.info("register %s: %s, kept as run %s", order.case, decision.outcome, logged.run_id)
-        return Registered(case=order.case, outcome=decision.outcome, run_id=logged.run_id, reasons=decision.reasons)
+        registry.log(logged.run_id, {}, {}, {"decision": decision.ruling.value, "reasons": _against(decision)})
+        log.info("register %s: %s, kept as run %s", order.case, decision.ruling, logged.run_id)
+        return Registered(case=order.case, ruling=decision.ruling, run_id=logged.run_id, reasons=decision.reasons)
     tags = {
         **evidence.tags,
         "model_sha256": logged.model_sha256,
@@ -64,7 +70,7 @@ def register(project: Project, order: Order, at: datetime) -> Registered:
     if version.status == Status.awaiting:  # one that was decided on before this could be finished stays decided
         _supersede(registry, version)
         registry.move_alias(order.case, "challenger", version.version)
-    _write_history(project, version, at, evidence.evaluation)
+    _write_history(project, version, at, evidence)
     log.info("register %s: version %s is challenger", order.case, version.version)
     return _registered(version).model_copy(update={"reasons": decision.reasons})
 
@@ -73,16 +79,17 @@ def _gather(project: Project, order: Order) -> Evidence:
     files = project.files(order.case)
     judged = json.dumps(dvc.lock_entry(project.root, "evaluate", order.case)["deps"], sort_keys=True)
     rules = project.params(order.case).gate.model_dump_json()
+    code = git.code_version(project.root)
     return Evidence(
         order=order,
         candidate=Candidate.read(files.model / "candidate.json"),
         windows=Windows.read(files.windows),
         evaluation=Evaluation.read(files.evaluation / "evaluation.json"),
-        code=git.code_version(project.root),
+        code=code,
         data_version=dvc.data_version(project.root, order.case),
         lock_sha256=sha256(project.root / "uv.lock"),
         fingerprint=dvc.fingerprint(project.root, order.case),
-        judged_by=hashlib.sha256((judged + rules).encode()).hexdigest(),
+        judged_by=hashlib.sha256((judged + rules + code.model_dump_json()).encode()).hexdigest(),
     )
 
 
@@ -140,7 +147,7 @@ def _with_artifact_rule(registry: Registry, logged: LoggedCandidate, files: Case
         "bit for bit" if same else "otherwise than trained"
     )
     reasons = (*decision.reasons, Reason(rule="stored artifact", passed=same, text=text))
-    return Decision(outcome=decision.outcome if same else Outcome.reject, reasons=reasons)
+    return Decision(ruling=decision.ruling if same else Ruling.reject, reasons=reasons)
 
 
 def _against(decision: Decision) -> str:
@@ -153,14 +160,21 @@ def _supersede(registry: Registry, newest: ModelVersion) -> None:
             registry.tag(version.case, version.version, {"status": Status.superseded.value})
 
 
-def _write_history(project: Project, version: ModelVersion, at: datetime, evaluation: Evaluation) -> None:
-    history = History(project)
-    if any(event.what == "registered" and event.version == version.version for event in history.events(version.case)):
+def _write_history(project: Project, version: ModelVersion, at: datetime, evidence: Evidence) -> None:
+    if _is_in_history(project, version):
         return
-    judged = [r.text for r in evaluation.decision.reasons if r.rule == "comparison" or r.rule.startswith("limit")]
-    reason = "; ".join(judged)
-    history.append(
-        Event(case=version.case, at=at, what="registered", version=version.version, by="gate", reason=reason)
+    reasons = evidence.evaluation.decision.reasons
+    judged = [r.text for r in reasons if r.rule == "comparison" or r.rule.startswith("limit")]
+    History(project).append(
+        Event(
+            case=version.case,
+            at=at,
+            what="registered",
+            version=version.version,
+            by="gate",
+            reason="; ".join(judged),
+            patch_sha256=evidence.code.patch_sha256,
+        )
     )
 
 
@@ -172,7 +186,7 @@ def _is_in_history(project: Project, version: ModelVersion) -> bool:
 def _registered(version: ModelVersion, *, known: bool = False) -> Registered:
     return Registered(
         case=version.case,
-        outcome=Outcome.promote,
+        ruling=Ruling.promote,
         run_id=version.run_id,
         version=version.version,
         status=Status(version.status),

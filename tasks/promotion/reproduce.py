@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 
 from configs.project import Project
 from tasks.adapters import dvc, git
+from tasks.adapters.history import History
 from tasks.adapters.registry import ModelVersion, Registry
-from tasks.errors import NotReproducible, StoreUnreachable
+from tasks.errors import ArtifactAltered, NotReproducible, StoreUnreachable
 from tasks.features.artifact import MODEL_FILE
 from tasks.files import sha256
 from tasks.records import ChampionRef, CodeVersion, Evaluation, Record
@@ -62,6 +63,7 @@ def reproduce(project: Project, case: str, version: str) -> Reproduction:
         recorded = registry.download_file(found.run_id, "rebuild", Path(folder))
         # Read as bytes: as text, Python would turn every CRLF of the patch into LF.
         code = CodeVersion(revision=revision, patch=(recorded / "uncommitted.patch").read_bytes().decode())
+        _must_be_sealed(project, found, code)
         with git.worktree(project.root, code) as tree:
             _restore(registry, Project(tree, project.place_name), recorded, found)
             dvc.share_stores(project, tree)
@@ -75,6 +77,14 @@ def reproduce(project: Project, case: str, version: str) -> Reproduction:
         recorded=found.tags["predictions_sha256"],
         rebuilt=evaluation.predictions_sha256,
     )
+
+
+def _must_be_sealed(project: Project, version: ModelVersion, code: CodeVersion) -> None:
+    """The patch is code that will run here: it must be the one whose digest the history has kept since."""
+    events = History(project).events(version.case)
+    sealed = [e.patch_sha256 for e in events if e.what == "registered" and e.version == version.version]
+    if code.patch_sha256 not in sealed:
+        raise ArtifactAltered(f"The patch of version {version.version}", code.patch_sha256, str((sealed or [None])[0]))
 
 
 def _restore(registry: Registry, there: Project, recorded: Path, version: ModelVersion) -> None:

@@ -118,7 +118,7 @@ def _refuse_stale(case: Case, params: Params, batches: Sequence[Batch], as_of: d
             f"Take the deliveries with `python -m tasks ingest {case.name}`, or check the as-of.",
         )
     newest = batches[-1]
-    age = (as_of - newest.end) / (newest.end - newest.start)
+    age = (as_of - case.label_delay - newest.end) / (newest.end - newest.start)
     if age > params.validation.stale_after_batches:
         raise SourceStale(
             case.name,

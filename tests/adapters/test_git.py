@@ -46,17 +46,31 @@ def test_data_and_the_lock_of_the_chain_are_not_code(checkout: Project, name: st
     assert not code_version(checkout.root).dirty
 
 
+@pytest.mark.parametrize("name", ["key.pem", "orders.csv", "notes/todo.md"])
+def test_a_persons_own_files_are_not_evidence(checkout: Project, name: str) -> None:
+    path = checkout.root / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("secret\n")
+    assert not code_version(checkout.root).dirty
+
+
+def test_uncommitted_changes_too_large_to_keep_are_refused(checkout: Project) -> None:
+    (checkout.root / "tasks/table.csv").write_text("1,2,3\n" * 1_000_000)
+    with pytest.raises(EvergreenError, match="at most 5 MB are kept with a model"):
+        code_version(checkout.root)
+
+
 def test_what_a_person_has_staged_stays_as_it_was(checkout: Project) -> None:
     root = checkout.root
-    (root / "staged.py").write_text("A = 1\n")
-    git(root, "add", "staged.py")
-    (root / "staged.py").write_text("A = 2\n")
-    (root / "untracked.py").write_text("B = 1\n")
+    (root / "tasks/staged.py").write_text("A = 1\n")
+    git(root, "add", "tasks/staged.py")
+    (root / "tasks/staged.py").write_text("A = 2\n")
+    (root / "tasks/untracked.py").write_text("B = 1\n")
     before = git(root, "status", "--porcelain"), git(root, "diff", "--cached")
     code = code_version(root)
     assert (git(root, "status", "--porcelain"), git(root, "diff", "--cached")) == before
     with worktree(root, code) as tree:
-        assert (tree / "staged.py").read_text() == "A = 2\n"  # what would have run, not what is staged
+        assert (tree / "tasks/staged.py").read_text() == "A = 2\n"  # what would have run, not what is staged
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from configs.errors import ConfigError
 from tasks.errors import ArtifactAltered, ArtifactMissing
 from tasks.evaluation.predictions import digest
-from tasks.records import ChampionRef, Evaluation, Outcome
+from tasks.records import ChampionRef, Evaluation, Ruling
 
 
 def against(evaluation: Evaluation) -> list[str]:
@@ -30,7 +30,7 @@ def modest(history: pd.DataFrame) -> pd.DataFrame:
 def test_a_good_first_model_is_promoted(shop: Any) -> None:
     shop.candidate(shop.fit())
     evaluation = shop.evaluate()
-    assert evaluation.decision.outcome is Outcome.promote
+    assert evaluation.decision.ruling is Ruling.promote
     assert evaluation.champion_version is None
     assert evaluation.differences == {}
 
@@ -48,7 +48,7 @@ def test_the_champion_itself_is_not_promoted_again(shop: Any) -> None:
     shop.champion(model)
     shop.candidate(model)
     evaluation = shop.evaluate()
-    assert (evaluation.decision.outcome, against(evaluation)) == (Outcome.reject, ["comparison"])
+    assert (evaluation.decision.ruling, against(evaluation)) == (Ruling.reject, ["comparison"])
     assert evaluation.differences["auc"].value == 0
 
 
@@ -65,7 +65,7 @@ def test_a_model_of_shuffled_labels_is_rejected(shop: Any) -> None:
     shuffled = rows["bought"].sample(frac=1, random_state=0).to_numpy()
     shop.candidate(shop.fit(rows.assign(bought=shuffled)))
     evaluation = shop.evaluate()
-    assert (evaluation.decision.outcome, against(evaluation)) == (Outcome.reject, ["limit auc"])
+    assert (evaluation.decision.ruling, against(evaluation)) == (Ruling.reject, ["limit auc"])
 
 
 def test_a_model_with_a_leaked_feature_is_rejected_and_the_feature_named(shop: Any) -> None:
@@ -74,7 +74,7 @@ def test_a_model_with_a_leaked_feature_is_rejected_and_the_feature_named(shop: A
     shop.deliver(shop.frame)
     shop.candidate(shop.fit())
     evaluation = shop.evaluate()
-    assert (evaluation.decision.outcome, against(evaluation)) == (Outcome.reject, ["leakage"])
+    assert (evaluation.decision.ruling, against(evaluation)) == (Ruling.reject, ["leakage"])
     assert "`rain`" in evaluation.decision.against[0].text
 
 
@@ -112,7 +112,7 @@ def test_a_model_that_needs_a_column_nobody_delivers_is_rejected_not_crashed_on(
     shop.candidate(shop.fit())
     shop.deliver(shop.frame.drop(columns="rain"))
     evaluation = shop.evaluate()
-    assert evaluation.decision.outcome is Outcome.reject
+    assert evaluation.decision.ruling is Ruling.reject
     assert "predictions" in against(evaluation)
 
 
@@ -120,7 +120,7 @@ def test_a_champion_that_needs_a_column_nobody_delivers_leaves_the_decision_open
     shop.champion(shop.fit(), features=("interest", "speed"))
     shop.candidate(shop.fit())
     evaluation = shop.evaluate()
-    assert (evaluation.decision.outcome, against(evaluation)) == (Outcome.inconclusive, ["comparison"])
+    assert (evaluation.decision.ruling, against(evaluation)) == (Ruling.inconclusive, ["comparison"])
     assert "`speed`" in evaluation.decision.against[0].text
 
 
@@ -146,7 +146,7 @@ def test_a_window_the_champion_has_seen_to_its_end_is_inconclusive(shop: Any) ->
     shop.champion(shop.fit(), train_end=candidate.train_end + timedelta(days=28))
     evaluation = shop.evaluate()
     assert evaluation.rows == 0
-    assert evaluation.decision.outcome is Outcome.inconclusive
+    assert evaluation.decision.ruling is Ruling.inconclusive
     assert evaluation.start <= evaluation.end
 
 

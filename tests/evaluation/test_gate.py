@@ -8,7 +8,7 @@ import pytest
 from configs.case import Case, Problem
 from configs.params import GateParams, Params
 from tasks.evaluation.gate import Measured, decide
-from tasks.records import Candidate, Decision, Interval, Outcome, SliceComparison
+from tasks.records import Candidate, Decision, Interval, Ruling, SliceComparison
 
 Asked = Callable[..., Decision]
 
@@ -80,7 +80,7 @@ def text(decision: Decision, rule: str) -> str:
 
 def test_a_candidate_that_keeps_every_rule_is_promoted(ask: Asked) -> None:
     decision = ask()
-    assert (decision.outcome, decision.against) == (Outcome.promote, ())
+    assert (decision.ruling, decision.against) == (Ruling.promote, ())
     assert [reason.rule for reason in decision.reasons] == RULES
 
 
@@ -89,58 +89,56 @@ def test_the_decision_carries_every_reason_not_only_the_first(ask: Asked) -> Non
     assert against(decision) == ["contract", "artifact", "latency", "size"]
 
 
-@pytest.mark.parametrize(("rows", "outcome"), [(4999, Outcome.inconclusive), (5000, Outcome.promote)])
-def test_too_few_rows_are_inconclusive(rows: int, outcome: Outcome, ask: Asked) -> None:
-    assert ask(rows=rows).outcome is outcome
+@pytest.mark.parametrize(("rows", "ruling"), [(4999, Ruling.inconclusive), (5000, Ruling.promote)])
+def test_too_few_rows_are_inconclusive(rows: int, ruling: Ruling, ask: Asked) -> None:
+    assert ask(rows=rows).ruling is ruling
 
 
-@pytest.mark.parametrize(("blocks", "outcome"), [(13, Outcome.inconclusive), (14, Outcome.promote)])
-def test_too_few_days_are_inconclusive(blocks: int, outcome: Outcome, ask: Asked) -> None:
-    assert ask(blocks=blocks).outcome is outcome
+@pytest.mark.parametrize(("blocks", "ruling"), [(13, Ruling.inconclusive), (14, Ruling.promote)])
+def test_too_few_days_are_inconclusive(blocks: int, ruling: Ruling, ask: Asked) -> None:
+    assert ask(blocks=blocks).ruling is ruling
 
 
 def test_what_too_few_rows_seem_to_show_is_not_held_against_the_candidate(ask: Asked) -> None:
     decision = ask(rows=100, differences={"auc": about(-0.1)}, metrics={"auc": about(0.5), "ece": about(0.3)})
-    assert decision.outcome is Outcome.inconclusive
+    assert decision.ruling is Ruling.inconclusive
     assert against(decision) == ["rows", "limit auc", "limit ece", "comparison"]
 
 
 def test_a_fault_of_the_model_itself_rejects_even_on_too_few_rows(ask: Asked) -> None:
-    assert ask(rows=100, model_mb=99).outcome is Outcome.reject
+    assert ask(rows=100, model_mb=99).ruling is Ruling.reject
 
 
-@pytest.mark.parametrize(("low", "outcome"), [(0.0, Outcome.reject), (0.0001, Outcome.promote)])
-def test_superiority_wants_the_lower_end_above_zero(low: float, outcome: Outcome, ask: Asked) -> None:
+@pytest.mark.parametrize(("low", "ruling"), [(0.0, Ruling.reject), (0.0001, Ruling.promote)])
+def test_superiority_wants_the_lower_end_above_zero(low: float, ruling: Ruling, ask: Asked) -> None:
     difference = Interval(value=0.01, low=low, high=0.02, confidence=0.95)
-    assert ask(differences={"auc": difference}).outcome is outcome
+    assert ask(differences={"auc": difference}).ruling is ruling
 
 
-@pytest.mark.parametrize(("low", "outcome"), [(0.005, Outcome.reject), (0.0051, Outcome.promote)])
-def test_superiority_by_a_margin_wants_the_lower_end_above_it(low: float, outcome: Outcome, ask: Asked) -> None:
+@pytest.mark.parametrize(("low", "ruling"), [(0.005, Ruling.reject), (0.0051, Ruling.promote)])
+def test_superiority_by_a_margin_wants_the_lower_end_above_it(low: float, ruling: Ruling, ask: Asked) -> None:
     difference = Interval(value=0.01, low=low, high=0.02, confidence=0.95)
-    assert ask({"margin": 0.005}, differences={"auc": difference}).outcome is outcome
+    assert ask({"margin": 0.005}, differences={"auc": difference}).ruling is ruling
 
 
-@pytest.mark.parametrize(("high", "outcome"), [(0.0, Outcome.reject), (-0.0001, Outcome.promote)])
-def test_a_loss_is_superior_when_its_upper_end_is_below_zero(high: float, outcome: Outcome, ask: Asked) -> None:
+@pytest.mark.parametrize(("high", "ruling"), [(0.0, Ruling.reject), (-0.0001, Ruling.promote)])
+def test_a_loss_is_superior_when_its_upper_end_is_below_zero(high: float, ruling: Ruling, ask: Asked) -> None:
     difference = Interval(value=-0.01, low=-0.02, high=high, confidence=0.95)
-    assert ask({"metric": "log_loss"}, differences={"log_loss": difference}).outcome is outcome
+    assert ask({"metric": "log_loss"}, differences={"log_loss": difference}).ruling is ruling
 
 
-@pytest.mark.parametrize(("low", "outcome"), [(-0.01, Outcome.reject), (-0.0099, Outcome.promote)])
-def test_non_inferiority_wants_less_than_the_margin_lost(low: float, outcome: Outcome, ask: Asked) -> None:
+@pytest.mark.parametrize(("low", "ruling"), [(-0.01, Ruling.reject), (-0.0099, Ruling.promote)])
+def test_non_inferiority_wants_less_than_the_margin_lost(low: float, ruling: Ruling, ask: Asked) -> None:
     difference = Interval(value=-0.001, low=low, high=0.02, confidence=0.95)
     rule = {"rule": "non_inferiority", "margin": 0.01}
-    assert ask(rule, differences={"auc": difference}).outcome is outcome
+    assert ask(rule, differences={"auc": difference}).ruling is ruling
 
 
-@pytest.mark.parametrize(("high", "outcome"), [(0.01, Outcome.reject), (0.0099, Outcome.promote)])
-def test_a_loss_is_not_inferior_when_it_rises_by_less_than_the_margin(
-    high: float, outcome: Outcome, ask: Asked
-) -> None:
+@pytest.mark.parametrize(("high", "ruling"), [(0.01, Ruling.reject), (0.0099, Ruling.promote)])
+def test_a_loss_is_not_inferior_when_it_rises_by_less_than_the_margin(high: float, ruling: Ruling, ask: Asked) -> None:
     difference = Interval(value=0.001, low=-0.02, high=high, confidence=0.95)
     rule = {"metric": "log_loss", "rule": "non_inferiority", "margin": 0.01}
-    assert ask(rule, differences={"log_loss": difference}).outcome is outcome
+    assert ask(rule, differences={"log_loss": difference}).ruling is ruling
 
 
 def test_the_comparison_says_what_was_found_and_wanted(ask: Asked) -> None:
@@ -154,43 +152,43 @@ def test_the_comparison_says_what_was_found_and_wanted(ask: Asked) -> None:
 
 def test_without_a_champion_the_limits_alone_judge_and_a_reason_says_so(ask: Asked) -> None:
     decision = ask(champion_version=None, differences={})
-    assert decision.outcome is Outcome.promote
+    assert decision.ruling is Ruling.promote
     assert "no champion yet" in text(decision, "comparison")
 
 
 def test_a_first_model_below_its_limits_is_rejected(ask: Asked) -> None:
     decision = ask(champion_version=None, differences={}, metrics={"auc": about(0.64), "ece": about(0.02)})
-    assert (decision.outcome, against(decision)) == (Outcome.reject, ["limit auc"])
+    assert (decision.ruling, against(decision)) == (Ruling.reject, ["limit auc"])
 
 
 def test_a_champion_that_cannot_be_scored_leaves_the_comparison_open(ask: Asked) -> None:
     decision = ask(differences={}, champion_lacks=("speed",))
-    assert decision.outcome is Outcome.inconclusive
+    assert decision.ruling is Ruling.inconclusive
     assert "needs `speed`" in text(decision, "comparison")
 
 
 def test_a_difference_that_is_not_defined_leaves_the_comparison_open(ask: Asked) -> None:
-    assert ask(differences={}).outcome is Outcome.inconclusive
+    assert ask(differences={}).ruling is Ruling.inconclusive
 
 
-@pytest.mark.parametrize(("found", "outcome"), [(0.6499, Outcome.reject), (0.65, Outcome.promote)])
-def test_a_metric_below_its_least_value_rejects(found: float, outcome: Outcome, ask: Asked) -> None:
-    assert ask(metrics={"auc": about(found), "ece": about(0.02)}).outcome is outcome
+@pytest.mark.parametrize(("found", "ruling"), [(0.6499, Ruling.reject), (0.65, Ruling.promote)])
+def test_a_metric_below_its_least_value_rejects(found: float, ruling: Ruling, ask: Asked) -> None:
+    assert ask(metrics={"auc": about(found), "ece": about(0.02)}).ruling is ruling
 
 
-@pytest.mark.parametrize(("found", "outcome"), [(0.1001, Outcome.reject), (0.1, Outcome.promote)])
-def test_a_calibration_error_above_its_largest_value_rejects(found: float, outcome: Outcome, ask: Asked) -> None:
-    assert ask(metrics={"auc": about(0.75), "ece": about(found)}).outcome is outcome
+@pytest.mark.parametrize(("found", "ruling"), [(0.1001, Ruling.reject), (0.1, Ruling.promote)])
+def test_a_calibration_error_above_its_largest_value_rejects(found: float, ruling: Ruling, ask: Asked) -> None:
+    assert ask(metrics={"auc": about(0.75), "ece": about(found)}).ruling is ruling
 
 
 def test_a_limit_on_a_metric_that_is_not_defined_is_inconclusive(ask: Asked) -> None:
     decision = ask(metrics={"ece": about(0.02)})
-    assert (decision.outcome, against(decision)) == (Outcome.inconclusive, ["limit auc", "leakage"])
+    assert (decision.ruling, against(decision)) == (Ruling.inconclusive, ["limit auc", "leakage"])
 
 
-@pytest.mark.parametrize(("found", "outcome"), [(0.95, Outcome.reject), (0.9499, Outcome.promote)])
-def test_a_score_too_good_to_be_true_rejects(found: float, outcome: Outcome, ask: Asked) -> None:
-    assert ask(metrics={"auc": about(found), "ece": about(0.02)}).outcome is outcome
+@pytest.mark.parametrize(("found", "ruling"), [(0.95, Ruling.reject), (0.9499, Ruling.promote)])
+def test_a_score_too_good_to_be_true_rejects(found: float, ruling: Ruling, ask: Asked) -> None:
+    assert ask(metrics={"auc": about(found), "ece": about(0.02)}).ruling is ruling
 
 
 def test_the_leakage_alarm_names_the_feature_the_model_leans_on_most(ask: Asked) -> None:
@@ -218,7 +216,7 @@ def test_each_problem_has_its_telltale_score(problem: Problem, metric: str, shop
 )
 def test_other_features_than_the_contracts_reject(features: tuple[str, ...], said: str, ask: Asked) -> None:
     decision = ask(record_changes={"features": features})
-    assert (decision.outcome, against(decision)) == (Outcome.reject, ["features"])
+    assert (decision.ruling, against(decision)) == (Ruling.reject, ["features"])
     assert said in text(decision, "features")
 
 
@@ -237,22 +235,22 @@ def test_another_contract_version_rejects(version: int, ask: Asked) -> None:
 
 def test_an_artifact_that_answers_differently_rejects(ask: Asked) -> None:
     decision = ask(faithful=False)
-    assert (decision.outcome, against(decision)) == (Outcome.reject, ["artifact"])
+    assert (decision.ruling, against(decision)) == (Ruling.reject, ["artifact"])
 
 
-@pytest.mark.parametrize(("bad", "outcome"), [(1, Outcome.reject), (0, Outcome.promote)])
-def test_one_unusable_prediction_rejects(bad: int, outcome: Outcome, ask: Asked) -> None:
-    assert ask(unusable_predictions=bad).outcome is outcome
+@pytest.mark.parametrize(("bad", "ruling"), [(1, Ruling.reject), (0, Ruling.promote)])
+def test_one_unusable_prediction_rejects(bad: int, ruling: Ruling, ask: Asked) -> None:
+    assert ask(unusable_predictions=bad).ruling is ruling
 
 
-@pytest.mark.parametrize(("found", "outcome"), [(2000.1, Outcome.reject), (2000.0, Outcome.promote)])
-def test_a_slow_model_rejects(found: float, outcome: Outcome, ask: Asked) -> None:
-    assert ask(latency_ms=found).outcome is outcome
+@pytest.mark.parametrize(("found", "ruling"), [(2000.1, Ruling.reject), (2000.0, Ruling.promote)])
+def test_a_slow_model_rejects(found: float, ruling: Ruling, ask: Asked) -> None:
+    assert ask(latency_ms=found).ruling is ruling
 
 
-@pytest.mark.parametrize(("found", "outcome"), [(20.1, Outcome.reject), (20.0, Outcome.promote)])
-def test_a_large_model_rejects(found: float, outcome: Outcome, ask: Asked) -> None:
-    assert ask(model_mb=found).outcome is outcome
+@pytest.mark.parametrize(("found", "ruling"), [(20.1, Ruling.reject), (20.0, Ruling.promote)])
+def test_a_large_model_rejects(found: float, ruling: Ruling, ask: Asked) -> None:
+    assert ask(model_mb=found).ruling is ruling
 
 
 def group(value: str, **changes: Any) -> SliceComparison:
@@ -261,10 +259,10 @@ def group(value: str, **changes: Any) -> SliceComparison:
     ).model_copy(update=changes)
 
 
-@pytest.mark.parametrize(("refused", "outcome"), [(True, Outcome.reject), (False, Outcome.promote)])
-def test_one_refused_group_rejects(refused: bool, outcome: Outcome, ask: Asked) -> None:
+@pytest.mark.parametrize(("refused", "ruling"), [(True, Ruling.reject), (False, Ruling.promote)])
+def test_one_refused_group_rejects(refused: bool, ruling: Ruling, ask: Asked) -> None:
     decision = ask(slices=(group("north", refused=refused), group("south")))
-    assert decision.outcome is outcome
+    assert decision.ruling is ruling
     assert ("region=north: mean loss 0.2 against 0.15" in text(decision, "slices")) is refused
 
 

@@ -18,6 +18,7 @@ from tasks.errors import (
 )
 from tasks.promotion.decide import Desk, Why, decide, expire, roll_back
 from tasks.promotion.policy import approval_by_policy
+from tasks.promotion.register import known_version
 from tasks.records import Event, Status
 from tests.conftest import ASKED, Answer, change_params
 
@@ -63,7 +64,7 @@ def test_no_policy_no_approval_even_of_a_first_model(registered: Project) -> Non
 
 
 def test_an_approval_moves_the_champion_and_retires_the_former(succession: Project, answer: Answer) -> None:
-    at = LATER + timedelta(hours=1)
+    at = ASKED + timedelta(days=14)
     done = decide(succession, answer("3", at=at, share=0.25, channel="form"))
     assert (done.version, done.status) == ("3", Status.champion)
     assert aliases(succession) == {"champion": "3", "retired": "2"}
@@ -217,13 +218,14 @@ def test_rollbacks_go_back_one_champion_at_a_time_until_none_is_left(succession:
     assert aliases(succession) == {"champion": "1"}
 
 
-def test_after_a_rollback_a_new_champion_retires_the_restored_one(succession: Project, answer: Answer) -> None:
-    roll_back(succession, "bikes", WORSE)
-    decide(succession, answer("3", at=LATER))
-    assert aliases(succession) == {"champion": "3", "retired": "1"}
-    assert standing(succession) == {"1": "retired", "2": "rolled back", "3": "champion"}
-    assert roll_back(succession, "bikes", WORSE).version == "1"
-    assert standing(succession) == {"1": "champion", "2": "rolled back", "3": "rolled back"}
+def test_a_version_judged_against_a_champion_that_left_must_be_judged_again(
+    succession: Project, answer: Answer
+) -> None:
+    roll_back(succession, "bikes", Why(by="Grace", reason="nonsense", at=ASKED + timedelta(days=13)))
+    with pytest.raises(NotApprovable, match=r"judged against champion 2, and 1 serves now; train again"):
+        decide(succession, answer("3", at=ASKED + timedelta(days=14)))
+    assert aliases(succession)["champion"] == "1"
+    assert known_version(succession, "bikes") is None, "the same candidate is compared with who serves now"
 
 
 def test_a_version_that_was_rolled_back_cannot_be_approved_again(succession: Project, answer: Answer) -> None:

@@ -14,7 +14,7 @@ from tasks.files import sha256
 from tasks.promotion.decide import Why, decide, roll_back
 from tasks.promotion.order import place_order
 from tasks.promotion.register import known_version, register
-from tasks.records import ChampionRef, Decision, Evaluation, Order, Outcome, Reason, Registered, Status
+from tasks.records import ChampionRef, Decision, Evaluation, Order, Ruling, Reason, Registered, Status
 from tests.conftest import AS_OF, ASKED, Answer, change_params, git
 
 from .conftest import Dies, aliases, events, standing, stored_model
@@ -32,10 +32,10 @@ def runs(project: Project) -> list[str]:
     return [run.info.run_id for run in client.search_runs([experiment.experiment_id])] if experiment else []
 
 
-def judge(project: Project, outcome: Outcome, *reasons: Reason) -> None:
+def judge(project: Project, ruling: Ruling, *reasons: Reason) -> None:
     """Let the gate have answered otherwise."""
     path = project.files("bikes").evaluation / "evaluation.json"
-    decision = Decision(outcome=outcome, reasons=reasons)
+    decision = Decision(ruling=ruling, reasons=reasons)
     Evaluation.read(path).model_copy(update={"decision": decision}).write(path)
 
 
@@ -92,22 +92,22 @@ def test_a_decided_candidate_is_known_with_what_was_decided(succession: Project)
     assert (known.version, known.status) == ("3", Status.awaiting)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.reject, Outcome.inconclusive])
-def test_a_candidate_that_was_not_let_pass_is_kept_as_a_run_with_its_reasons(judged: Project, outcome: Outcome) -> None:
-    against = Reason(rule="mae", passed=False, inconclusive=outcome is Outcome.inconclusive, text="mae is 93, not 60")
-    judge(judged, outcome, against, Reason(rule="rows", passed=True, text="672 rows"))
+@pytest.mark.parametrize("ruling", [Ruling.reject, Ruling.inconclusive])
+def test_a_candidate_that_was_not_let_pass_is_kept_as_a_run_with_its_reasons(judged: Project, ruling: Ruling) -> None:
+    against = Reason(rule="mae", passed=False, inconclusive=ruling is Ruling.inconclusive, text="mae is 93, not 60")
+    judge(judged, ruling, against, Reason(rule="rows", passed=True, text="672 rows"))
     done = register(judged, ORDER, ASKED)
-    assert (done.outcome, done.version, done.status) == (outcome, None, None)
+    assert (done.ruling, done.version, done.status) == (ruling, None, None)
     assert standing(judged) == {}
     assert aliases(judged) == {}
     assert events(judged) == []
     tags = Registry(judged).read_run(done.run_id).data.tags
-    assert (tags["decision"], tags["reasons"]) == (outcome.value, "mae is 93, not 60")
+    assert (tags["decision"], tags["reasons"]) == (ruling.value, "mae is 93, not 60")
     assert known_version(judged, "bikes") is None
 
 
 def test_a_turned_away_candidate_is_not_logged_twice(judged: Project) -> None:
-    judge(judged, Outcome.reject, Reason(rule="mae", passed=False, text="mae is 93, not 60"))
+    judge(judged, Ruling.reject, Reason(rule="mae", passed=False, text="mae is 93, not 60"))
     first, second = register(judged, ORDER, ASKED), register(judged, ORDER, ASKED + DAY)
     assert first.run_id == second.run_id
     assert runs(judged) == [first.run_id]
@@ -117,7 +117,7 @@ def test_the_gate_of_params_yaml_turns_a_candidate_away(judged: Project) -> None
     change_params(judged.root, "bikes", {"gate.limits": [{"metric": "mae", "at_most": 1}]})
     dvc.reproduce_stage(judged, "evaluate", "bikes")
     done = register(judged, ORDER, ASKED)
-    assert done.outcome is Outcome.reject
+    assert done.ruling is Ruling.reject
     assert any(not reason.passed and "mae" in reason.text for reason in done.reasons)
     assert standing(judged) == {}
 
@@ -126,7 +126,7 @@ def test_a_model_that_answers_otherwise_once_stored_is_turned_away(judged: Proje
     answers = judged.files("bikes").model / "input_example_predictions.npy"
     answers.write_bytes(answers.read_bytes()[:-1] + b"\x00")
     done = register(judged, ORDER, ASKED)
-    assert done.outcome is Outcome.reject
+    assert done.ruling is Ruling.reject
     assert done.reasons[-1].text == "the model stored in MLflow answers its input example otherwise than trained"
     assert standing(judged) == {}
 

@@ -12,7 +12,7 @@ import typer.main
 import yaml
 
 from configs.project import Project
-from flows import cli, job_page
+from flows import cli, github_page
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".github" / "workflows"
@@ -20,7 +20,7 @@ NAMES = sorted(path.name for path in FOLDER.glob("*.yml"))
 PINNED = re.compile(r"uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 COMMANDS = {
     "evergreen": typer.main.get_command(cli.app),
-    "python -m flows.job_page": typer.main.get_command(job_page.app),
+    "python -m flows.github_page": typer.main.get_command(github_page.app),
 }
 
 
@@ -164,7 +164,7 @@ def test_what_could_not_be_restored_is_not_kept() -> None:
     for job in workflow("pipeline.yml")["jobs"].values():
         for step in job["steps"]:
             if "the stores" in step.get("name", "") and step["name"].startswith(("Pack", "Keep")):
-                assert step["if"] == "${{ !cancelled() && steps.restore.outcome == 'success' }}"
+                assert step["if"] == "${{ !cancelled() && steps.restore.ruling == 'success' }}"
 
 
 @pytest.mark.parametrize("program", COMMANDS)

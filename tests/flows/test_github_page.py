@@ -6,7 +6,7 @@ import pytest
 
 from configs.errors import EvergreenError
 from configs.project import Project
-from flows import job_page
+from flows import github_page
 from tasks.adapters.registry import Registry
 from tasks.errors import ArtifactAltered
 from tasks.promotion.decide import decide
@@ -15,11 +15,11 @@ from tests.conftest import Answer
 
 @pytest.fixture(autouse=True)
 def _nothing_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_page, "expire", lambda *_: [])
+    monkeypatch.setattr(github_page, "expire", lambda *_: [])
 
 
 def test_the_newest_version_that_waits_is_named(succession: Project) -> None:
-    waiting = job_page.waiting_version(succession, "bikes")
+    waiting = github_page.waiting_version(succession, "bikes")
 
     assert waiting is not None
     assert waiting.version == "3"
@@ -28,17 +28,17 @@ def test_the_newest_version_that_waits_is_named(succession: Project) -> None:
 def test_nothing_waits_once_it_is_answered(registered: Project, answer: Answer) -> None:
     decide(registered, answer())
 
-    assert job_page.waiting_version(registered, "bikes") is None
+    assert github_page.waiting_version(registered, "bikes") is None
 
 
 def test_what_nobody_answered_in_time_does_not_wait(registered: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
 
-    assert job_page.waiting_version(registered, "bikes") is None
+    assert github_page.waiting_version(registered, "bikes") is None
 
 
 def test_the_page_of_a_registered_version_has_figures_and_reasons(succession: Project) -> None:
-    text = job_page.outcome(succession, "bikes")
+    text = github_page.ruling(succession, "bikes")
 
     assert text.startswith("# bikes: version 3 is awaiting approval\n")
     assert "| mae |" in text
@@ -46,7 +46,7 @@ def test_the_page_of_a_registered_version_has_figures_and_reasons(succession: Pr
 
 
 def test_the_page_of_a_candidate_that_is_not_registered_has_them_too(judged: Project) -> None:
-    text = job_page.outcome(judged, "bikes")
+    text = github_page.ruling(judged, "bikes")
 
     assert text.startswith("# bikes: promote\n")
     assert "| mae |" in text
@@ -55,18 +55,18 @@ def test_the_page_of_a_candidate_that_is_not_registered_has_them_too(judged: Pro
 def test_without_files_here_the_page_is_about_what_waits(succession: Project) -> None:
     succession.files("bikes").windows.unlink()
 
-    assert job_page.outcome(succession, "bikes").startswith("# bikes: version 3 is awaiting approval\n")
+    assert github_page.ruling(succession, "bikes").startswith("# bikes: version 3 is awaiting approval\n")
 
 
 def test_the_page_says_who_serves(succession: Project) -> None:
-    assert "**Serving:** version 2" in job_page.standing(succession, "bikes")
+    assert "**Serving:** version 2" in github_page.standing(succession, "bikes")
 
 
 def test_the_page_of_a_failed_run_ends_with_what_the_run_said_last(tmp_path: Path) -> None:
     log = tmp_path / "train.log"
     log.write_text("\n".join([*map(str, range(100)), "\x1b[1;31mBatchRejected\x1b[0m: ``` 412 rows"]))
 
-    text = job_page.failure("bikes", log)
+    text = github_page.failure("bikes", log)
 
     assert "the champion stays" in text
     assert text.endswith("BatchRejected: ''' 412 rows\n```")
@@ -74,16 +74,16 @@ def test_the_page_of_a_failed_run_ends_with_what_the_run_said_last(tmp_path: Pat
 
 
 def test_a_run_that_said_nothing_has_a_page(tmp_path: Path) -> None:
-    assert "it said nothing" in job_page.failure("bikes", tmp_path / "none.log")
+    assert "it said nothing" in github_page.failure("bikes", tmp_path / "none.log")
 
 
 def test_the_champion_answers_from_the_registry(succession: Project) -> None:
-    assert "bit for bit" in job_page.try_champion(succession, "bikes", "2")
+    assert "bit for bit" in github_page.try_champion(succession, "bikes", "2")
 
 
 def test_another_champion_fails_the_smoke_test(succession: Project) -> None:
     with pytest.raises(EvergreenError, match="version 3 should be champion; the registry names version 2"):
-        job_page.try_champion(succession, "bikes", "3")
+        github_page.try_champion(succession, "bikes", "3")
 
 
 def test_an_altered_model_fails_the_smoke_test(succession: Project) -> None:
@@ -92,4 +92,4 @@ def test_an_altered_model_fails_the_smoke_test(succession: Project) -> None:
     Registry(succession).tag("bikes", champion.version, {"model_sha256": "0" * 64})
 
     with pytest.raises(ArtifactAltered):
-        job_page.try_champion(succession, "bikes", champion.version)
+        github_page.try_champion(succession, "bikes", champion.version)

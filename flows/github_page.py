@@ -1,4 +1,4 @@
-"""For the workflows on GitHub: the job page, which version waits, a smoke test. Run as `python -m flows.job_page`."""
+"""For the workflows on GitHub: the job page, which version waits, a smoke test. Run as `python -m flows.github_page`."""
 
 import re
 import sys
@@ -40,7 +40,7 @@ def page(
 ) -> None:
     """Print what a person should see of a run, in Markdown."""
     project = Project.here()
-    parts = [failure(case, log)] if run != "success" else [outcome(project, case)]
+    parts = [failure(case, log)] if run != "success" else [ruling(project, case)]
     parts += [standing(project, case), *rejected_batches(project, case)]
     if evidence:
         parts.append(
@@ -89,7 +89,7 @@ def try_champion(project: Project, case: str, version: str) -> str:
     )
 
 
-def outcome(project: Project, case: str) -> str:
+def ruling(project: Project, case: str) -> str:
     """What became of the candidate, with the figures and the reasons."""
     files = project.files(case)
     if not (files.windows.is_file() and (project.root / "dvc.lock").is_file()):  # trained elsewhere, by a worker
@@ -103,7 +103,7 @@ def outcome(project: Project, case: str) -> str:
     judged = Evaluation.read(files.evaluation / "evaluation.json")
     as_of = Order.read(files.order).as_of
     return (
-        f"# {case}: {judged.decision.outcome.value}\n\nThe candidate as of {as_of:%Y-%m-%d} was not registered; "
+        f"# {case}: {judged.decision.ruling.value}\n\nThe candidate as of {as_of:%Y-%m-%d} was not registered; "
         f"it is kept as a run.\n\n{comparison_table(judged)}\n\n{reasons_list(judged)}"
     )
 
