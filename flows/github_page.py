@@ -1,4 +1,4 @@
-"""For the workflows on GitHub: the job page, which version waits, a smoke test. Run as `python -m flows.github_page`."""
+"""For the workflows on GitHub: the run page, which version waits, a smoke test (`python -m flows.github_page`)."""
 
 import re
 import sys

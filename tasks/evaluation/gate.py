@@ -13,7 +13,7 @@ from configs.frozen import Frozen
 from configs.params import GateParams, LimitParams, Params
 from tasks.evaluation.metrics import HIGHER_IS_BETTER
 from tasks.features.inputs import used_features
-from tasks.records import Candidate, Decision, Interval, Ruling, Reason, SliceComparison
+from tasks.records import Candidate, Decision, Interval, Reason, Ruling, SliceComparison
 
 _TELLTALE = {Problem.binary: "auc", Problem.multiclass: "accuracy", Problem.regression: "r2"}
 _AT_MOST = 5

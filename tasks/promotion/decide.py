@@ -16,7 +16,7 @@ from tasks.adapters.registry import ModelVersion, Registry
 from tasks.errors import AnswersDiffer, DecisionUnexplained, NotAnApprover, NotApprovable, NothingToRollBackTo
 from tasks.features.artifact import load_model
 from tasks.features.example import RECORDED_WITH_MODEL, answers_identically
-from tasks.records import Approval, Event, Ruling, Registered, Status
+from tasks.records import Approval, Event, Registered, Ruling, Status
 
 log = logging.getLogger(__name__)
 

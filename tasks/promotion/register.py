@@ -21,9 +21,9 @@ from tasks.records import (
     Evaluation,
     Event,
     Order,
-    Ruling,
     Reason,
     Registered,
+    Ruling,
     Status,
     Windows,
 )

@@ -22,7 +22,7 @@ from tasks.records import Order
 CASE: dict[str, Any] = {
     "question": "Will the book come back late?",
     "problem": "binary",
-    "label_delay_hours": 24,
+    "label_delay_hours": 0,
     "batch_every": "week",
     "source": {"kind": "file", "url": "export", "format": "parquet"},
     "contract": {

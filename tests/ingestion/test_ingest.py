@@ -95,7 +95,7 @@ def test_rows_without_a_time_travel_with_the_newest_batch_for_validation_to_find
 
 def test_a_source_with_nothing_up_to_the_as_of_has_delivered_nothing_and_says_so(library: Library) -> None:
     with pytest.raises(
-        EmptyDelivery, match=r"holds no rows for any week that ended by 2012-12-23 12:00Z\. Nothing was"
+        EmptyDelivery, match=r"holds no rows for any week whose labels are in by 2012-12-23 12:00Z\. Nothing was"
     ):
         library.ingest("2012-12-23T12:00:00")
     assert list(library.files.deliveries.iterdir()) == []
@@ -170,3 +170,19 @@ def test_the_recorded_bikes_are_delivered_week_by_week(tmp_path: Path) -> None:
     project = Project(tmp_path)
     Order(case="bikes", as_of=utc("2011-01-31T02:00:00")).write(project.files("bikes").order)
     assert ingest(project, "bikes") == ["2010-W52", "2011-W01", "2011-W02", "2011-W03", "2011-W04"]
+
+
+def test_a_batch_is_taken_when_its_labels_are_in_and_then_has_them(library: Library) -> None:
+    library.describe(label_delay_hours=48)
+    library.exports(loans("2012-12-17", 35).assign(late=None))
+    assert library.ingest("2013-01-08T23:59:00") == WEEKS[:2], "the third week's labels come two days after its end"
+    library.exports(loans("2012-12-17", 35))
+    assert library.ingest("2013-01-09") == ["2013-W01"]
+    assert library.batch("2013-W01")["late"].notna().all()
+
+
+def test_rows_of_which_none_says_when_it_happened_are_not_lost_in_silence(library: Library) -> None:
+    library.ingest("2013-01-07")
+    library.exports(loans("2013-01-07", 7).assign(at=pd.Series([pd.NaT] * 28, dtype="datetime64[us, UTC]")))
+    with pytest.raises(SourceUnreadable, match=r"none of its 28 new rows says when it happened"):
+        library.ingest("2013-01-14")

@@ -14,7 +14,7 @@ from tasks.files import sha256
 from tasks.promotion.decide import Why, decide, roll_back
 from tasks.promotion.order import place_order
 from tasks.promotion.register import known_version, register
-from tasks.records import ChampionRef, Decision, Evaluation, Order, Ruling, Reason, Registered, Status
+from tasks.records import ChampionRef, Decision, Evaluation, Order, Reason, Registered, Ruling, Status
 from tests.conftest import AS_OF, ASKED, Answer, change_params, git
 
 from .conftest import Dies, aliases, events, standing, stored_model
@@ -85,11 +85,11 @@ def test_a_candidate_is_known_once_it_is_registered(judged: Project) -> None:
     assert (known.version, known.run_id, known.status, known.known) == ("1", done.run_id, Status.awaiting, True)
 
 
-def test_a_decided_candidate_is_known_with_what_was_decided(succession: Project) -> None:
-    roll_back(succession, "bikes", Why(by="Grace", reason="nonsense", at=ASKED))
+def test_a_decided_candidate_is_known_with_what_was_decided(succession: Project, answer: Answer) -> None:
+    decide(succession, answer("3", at=ASKED + timedelta(days=14)))
     known = known_version(succession, "bikes")
     assert known
-    assert (known.version, known.status) == ("3", Status.awaiting)
+    assert (known.version, known.status) == ("3", Status.champion)
 
 
 @pytest.mark.parametrize("ruling", [Ruling.reject, Ruling.inconclusive])
