@@ -191,7 +191,7 @@ def test_a_batch_of_unusual_size_is_accepted_with_a_warning(scene: Scene) -> Non
     assert scene.validate(after_week(7)).warnings == (f"2024-W06: {said}", f"2024-W07: {said}")
 
 
-@pytest.mark.parametrize(("hours", "stale"), [(14 * 24, False), (14 * 24 + 1, True)])
+@pytest.mark.parametrize(("hours", "stale"), [(15 * 24, False), (15 * 24 + 1, True)])
 def test_a_source_that_stopped_delivering_is_refused(hours: int, stale: bool, scene: Scene) -> None:
     if not stale:
         assert scene.validate(after_week(7, hours))

@@ -164,7 +164,7 @@ def test_what_could_not_be_restored_is_not_kept() -> None:
     for job in workflow("pipeline.yml")["jobs"].values():
         for step in job["steps"]:
             if "the stores" in step.get("name", "") and step["name"].startswith(("Pack", "Keep")):
-                assert step["if"] == "${{ !cancelled() && steps.restore.ruling == 'success' }}"
+                assert step["if"] == "${{ !cancelled() && steps.restore.outcome == 'success' }}"
 
 
 @pytest.mark.parametrize("program", COMMANDS)
