@@ -4,7 +4,6 @@ import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -18,11 +17,9 @@ if __name__ == "__main__":
 
 from flows.summary import serving
 from tasks.adapters.registry import ModelVersion, Registry
-from tasks.errors import AnswersDiffer
-from tasks.features.artifact import load_model
-from tasks.features.example import RECORDED_WITH_MODEL, answers_identically, read_example
 from tasks.promotion.decide import expire
 from tasks.promotion.evidence import comparison_table, reasons_list
+from tasks.promotion.proof import prove
 from tasks.promotion.register import known_version
 from tasks.records import BatchReport, Evaluation, Order, Status
 
@@ -76,13 +73,7 @@ def try_champion(project: Project, case: str, version: str) -> str:
     if champion is None or champion.version != version:
         found = f"version {champion.version}" if champion else "nobody"
         raise EvergreenError(f"{case}: version {version} should be champion; the registry names {found}.")
-    digest = champion.tags["model_sha256"]
-    with TemporaryDirectory() as folder:
-        model = load_model(registry.download_model(champion.source, Path(folder), digest), digest)
-        fetched = [registry.download_file(champion.run_id, f"model/{n}", Path(folder)) for n in RECORDED_WITH_MODEL]
-        if not answers_identically(model, fetched[0].parent):
-            raise AnswersDiffer(case, version)
-        rows, answers = read_example(fetched[0].parent)
+    rows, answers = prove(registry, champion)
     return (
         f"{case}: version {version}, loaded from the registry, answers its {len(rows)} example rows as it did when it "
         f"was trained, bit for bit: {answers.min():.4f} to {answers.max():.4f}"

@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from configs.errors import EvergreenError
 from configs.project import Project
+from tasks.adapters.addresses import absolute
 from tasks.adapters.locks import exclusive
 from tasks.errors import HistoryAltered, StoreUnreachable
 from tasks.records import Event
@@ -30,11 +31,7 @@ class History:
     """The events of a project's cases, each sealed with the hash of the one before."""
 
     def __init__(self, project: Project) -> None:
-        url = project.place.stores.history
-        if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
-            path = project.root / url.removeprefix("sqlite:///")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            url = f"sqlite:///{path}"
+        url = absolute(project, project.place.stores.history)
         self._where = _without_password(url)
         try:
             # A history lives as long as one decision: pooled connections would stay open until they are collected.

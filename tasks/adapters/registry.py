@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from configs.frozen import Frozen
 from configs.project import Project
+from tasks.adapters.addresses import absolute
 from tasks.adapters.locks import exclusive
 from tasks.errors import ArtifactAltered, ArtifactMissing, StoreUnreachable
 from tasks.features.artifact import MODEL_FILE, TRUSTED_TYPES
@@ -72,7 +73,7 @@ class Registry:
     """The models of a project, and what is known about each."""
 
     def __init__(self, project: Project) -> None:
-        self._uri = _absolute(project, project.place.stores.mlflow)
+        self._uri = absolute(project, project.place.stores.mlflow)
         self._artifacts = project.place.stores.artifacts and str(project.root / project.place.stores.artifacts)
         # Four processes that open a new database at once leave it broken for good: the first one in makes the tables.
         with exclusive(project.stores / "mlflow.lock"):
@@ -301,12 +302,3 @@ def _as_floats(example: pd.DataFrame) -> pd.DataFrame:
 
 def _requirements() -> list[str]:
     return [f"{name}=={importlib.metadata.version(name)}" for name in ("scikit-learn", "skops", "pandas", "numpy")]
-
-
-def _absolute(project: Project, uri: str) -> str:
-    prefix = "sqlite:///"
-    if uri.startswith(prefix) and not uri.startswith(f"{prefix}/"):
-        path = project.root / uri.removeprefix(prefix)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return f"{prefix}{path}"
-    return uri

@@ -5,17 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 from configs.project import Project
 from tasks.adapters.history import History
 from tasks.adapters.locks import exclusive
 from tasks.adapters.registry import ModelVersion, Registry
-from tasks.errors import AnswersDiffer, DecisionUnexplained, NotAnApprover, NotApprovable, NothingToRollBackTo
-from tasks.features.artifact import load_model
-from tasks.features.example import RECORDED_WITH_MODEL, answers_identically
+from tasks.errors import DecisionUnexplained, NotAnApprover, NotApprovable, NothingToRollBackTo
+from tasks.promotion.proof import prove
 from tasks.records import Approval, Event, Registered, Ruling, Status
 
 log = logging.getLogger(__name__)
@@ -148,7 +145,7 @@ def roll_back(project: Project, case: str, why: Why) -> Registered:
         if champion is None or retired is None:
             raise NothingToRollBackTo(case)
         _must_be_an_approver(desk, why.by, retired.version)
-        _must_answer(desk.registry, retired)
+        prove(desk.registry, retired)
         desk.record("rolling back", retired.version, why, champion.version)
         desk.switch(retired.version, champion.version, retired=desk.retired_before(retired.version))
         desk.record("rolled back", retired.version, why, champion.version)
@@ -187,7 +184,7 @@ def _must_be_an_approver(desk: Desk, by: str, version: str) -> None:
 
 
 def _approve(desk: Desk, version: ModelVersion, approval: Approval) -> None:
-    _must_answer(desk.registry, version)
+    prove(desk.registry, version)
     champion = desk.registry.holder(desk.case, "champion")
     before = champion.version if champion else None
     if not version.was_judged_against(champion):
@@ -217,16 +214,6 @@ def _sign(desk: Desk, approval: Approval) -> None:
         "starting_share": f"{approval.share:g}",
     }
     desk.registry.tag(desk.case, approval.version, tags)
-
-
-def _must_answer(registry: Registry, version: ModelVersion) -> None:
-    """The stored file is the one that was judged, loads, and answers its input example as it did then."""
-    digest = version.tags["model_sha256"]
-    with TemporaryDirectory() as folder:
-        model = load_model(registry.download_model(version.source, Path(folder), digest), digest)
-        kept = [registry.download_file(version.run_id, f"model/{name}", Path(folder)) for name in RECORDED_WITH_MODEL]
-        if not answers_identically(model, kept[0].parent):
-            raise AnswersDiffer(version.case, version.version)
 
 
 def _standing(version: ModelVersion) -> Registered:

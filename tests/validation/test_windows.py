@@ -8,7 +8,7 @@ import pytest
 
 from configs.params import WindowParams
 from tasks.errors import TooLittleData
-from tasks.records import Batch, BatchReport, Finding, Severity, Windows
+from tasks.records import Batch, BatchReport, Finding, LeftOut, Severity, Windows
 from tasks.validation.windows import labelled, refuse_too_many, spans, why, windows
 
 from .conftest import WINDOW
@@ -133,6 +133,8 @@ def test_more_than_max_left_out_is_refused_and_just_as_much_is_not() -> None:
 
 def test_nothing_left_out_is_never_too_much() -> None:
     refuse_too_many((), 0, 0.0)
+    with pytest.raises(TooLittleData, match="1 of 1 batches in quarantine"):
+        refuse_too_many((LeftOut(batch_id="2024-W03", why="it broke"),), 1, 0.0)
 
 
 def test_failed_checks_that_did_not_block_are_worded_as_warnings() -> None:
