@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from configs.frozen import Frozen
+from configs.serving import ServingParams
 
 CaseName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
 
@@ -176,6 +177,7 @@ class Case(Frozen):
     source: Source
     contract: Contract
     expectations: tuple[ExtraExpectation, ...] = ()
+    serving: ServingParams = ServingParams()
 
     @property
     def label_delay(self) -> timedelta:
@@ -201,6 +203,37 @@ class Case(Frozen):
         if isinstance(self.positive, AtLeast) and target.type not in numeric:
             raise ValueError(f"`at_least` needs a numeric target; `{self.target}` is {target.type}")
         return self
+
+    @model_validator(mode="after")
+    def _serving_fits_the_contract(self) -> Self:
+        fallback, kept = self.serving.fallback, self.serving.log
+        for column in (rule.column for rule in fallback.rules):
+            if column not in self.contract.features:
+                raise ValueError(f"a fallback rule asks for `{column}`, which is no feature of the contract")
+        for column in (*kept.hashed, *kept.dropped):
+            if column not in (*self.contract.features, "entity"):
+                raise ValueError(f"the prediction log is to hash or drop `{column}`, which is no feature, nor `entity`")
+        wanted = {Problem.binary: "probability", Problem.multiclass: "probabilities", Problem.regression: "prediction"}
+        answers = [rule.answer for rule in fallback.rules] + ([fallback.prior] if fallback.prior else [])
+        if any(getattr(answer, wanted[self.problem]) is None for answer in answers):
+            raise ValueError(f"a stand-in answer for a {self.problem} case gives `{wanted[self.problem]}`")
+        if fallback.min_confidence is not None and self.problem is Problem.regression:
+            raise ValueError("`min_confidence` needs probabilities; a regression has none")
+        return self
+
+    @model_validator(mode="after")
+    def _log_columns_are_free(self) -> Self:
+        taken = sorted(set(self.contract.features) & LOG_COLUMNS)
+        if taken:
+            raise ValueError(f"`{taken[0]}` cannot be a feature: the prediction log has a column of that name")
+        return self
+
+
+LOG_COLUMNS = frozenset({
+    "request_id", "row", "entity", "event_time", "received_at", "answered_at", "prediction", "probability",
+    "probabilities", "model_version", "role", "fallback", "contract_version", "trace",
+})  # fmt: skip
+"""Columns of the prediction log beside the features."""
 
 
 def _can_equal(value: str | bool | int, column: ColumnType) -> bool:

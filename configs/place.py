@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from configs.frozen import Frozen
+from configs.serving import GatewayParams
 
 
 class Stores(Frozen):
@@ -16,6 +17,8 @@ class Stores(Frozen):
     """Where model artifacts go when MLflow is used without a server."""
     history: str
     """SQLAlchemy URL of the append-only history of who served."""
+    predictions: str = "data/predictions"
+    """Where the prediction log lands as Parquet: a folder of the project, or any fsspec URL."""
     prefect_home: str
     dvc_remote: str = "local"
     """Name of the DVC remote that every delivery is pushed to."""
@@ -43,6 +46,7 @@ class Place(Frozen):
     stores: Stores
     prefect: PrefectPlace = PrefectPlace()
     ports: Ports = Ports()
+    gateway: GatewayParams = GatewayParams()
     when_busy: Literal["wait", "refuse"] = "wait"
     """What a second training run of one case does while the first is on its way."""
     approvers: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""serving: the gateway that answers users with the registered models."""

@@ -1,0 +1,1 @@
+"""engine: a registered pipeline that scores rows: as a compiled plan proven equal, or itself in micro-batches."""

@@ -1,0 +1,1 @@
+"""ledger: the prediction log; segments while it is written, Parquet when it is read."""

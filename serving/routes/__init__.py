@@ -1,0 +1,1 @@
+"""routes: who answers, from the registry to each worker."""
