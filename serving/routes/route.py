@@ -1,0 +1,15 @@
+"""route: which side of a split an entity is on; the same on every machine, and for good."""
+
+from hashlib import blake2b
+
+_WHOLE = 2**64
+
+
+def arm(salt: str, unit: str, share: float) -> bool:
+    """Whether the challenger, who has `share` (0 to 1) of all units, answers this one: an entity, or a request id.
+
+    Raising the share only ever adds units; another `salt` (at most 64 bytes) draws them anew.
+    """
+    # JSON can carry half a surrogate pair: an odd name, and an entity all the same.
+    digest = blake2b(unit.encode("utf-8", "surrogatepass"), key=salt.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < share * _WHOLE
