@@ -157,6 +157,35 @@ def rollback(reason: Reason, case: CaseArgument = "flights", by: By = "") -> Non
     print_version(out, roll_back(project, case, Why(by or getpass.getuser(), reason, datetime.now(UTC))))
 
 
+@app.command(epilog='Example: `evergreen traffic flights --challenger 0.1 --by ada --reason "a first look"`')
+def traffic(
+    case: CaseArgument = "flights",
+    challenger: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of the entities that the challenger answers.")
+    ] = None,
+    shadow: Annotated[
+        bool | None,
+        typer.Option("--shadow/--no-shadow", help="The challenger scores the others too, for the log only."),
+    ] = None,
+    by: By = "",
+    reason: Reason = "",
+) -> None:
+    """Who answers now; with an option, let the challenger answer a share of the traffic, or shadow it."""
+    project = _ready()
+    from tasks.adapters.registry import Registry
+    from tasks.promotion.decide import Why
+    from tasks.promotion.traffic import set_traffic
+
+    project.case(case)
+    registry = Registry(project)
+    if challenger is not None or shadow is not None:
+        why = Why(by or getpass.getuser(), reason, datetime.now(UTC))
+        now, holder = registry.traffic(case), registry.holder(case, "challenger")
+        share, shadow = now.share if challenger is None else challenger, now.shadow if shadow is None else shadow
+        set_traffic(project, case, holder.version if holder else None, share=share, shadow=shadow, why=why)
+    out.print(f"{case}: {registry.standing(case) or 'no model is registered'}", highlight=False)
+
+
 @app.command(epilog="Example: `evergreen reproduce 2`")
 def reproduce(version: VersionArgument, case: CaseOption = "flights") -> None:
     """Rebuild a version from its code, data, parameters and locked libraries, and compare it bit for bit."""

@@ -285,12 +285,29 @@ class Registered(Record):
     reasons: tuple[Reason, ...] = ()
 
 
+class Traffic(Record):
+    """How the requests of a case are shared between its champion and one challenger."""
+
+    challenger: str | None = None
+    """The version it was decided for: another one starts without a share."""
+    share: float = Field(0.0, ge=0, le=1)
+    """Of the entities, that the challenger answers."""
+    shadow: bool = False
+    """The challenger scores what the champion answers too, for the log only."""
+    salt: str = Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")
+    """What the entities are drawn by: the same salt keeps everybody on the side they are on."""
+
+    def __str__(self) -> str:
+        shadow = ", and shadows the rest" if self.shadow else ""
+        return f"the challenger answers {100 * self.share:g} %{shadow}"
+
+
 class Event(Record):
     """One thing that happened to a case's versions, as the history keeps it."""
 
     case: str
     at: AwareDatetime
-    what: Literal["registered", "approving", "approved", "rejected", "rolling back", "rolled back"]
+    what: Literal["registered", "approving", "approved", "rejected", "rolling back", "rolled back", "traffic"]
     version: str
     by: str
     reason: str
@@ -298,6 +315,8 @@ class Event(Record):
     """The champion until then, where the event is about the champion."""
     patch_sha256: str | None = None
     """When a version is registered: the digest of the uncommitted changes it was made with."""
+    traffic: Traffic | None = None
+    """When traffic is shared anew: how."""
 
 
 class Approval(Record):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 import mlflow
 import mlflow.sklearn
@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking import MlflowClient
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from configs.frozen import Frozen
@@ -26,6 +27,7 @@ from tasks.adapters.locks import exclusive
 from tasks.errors import ArtifactAltered, ArtifactMissing, StoreUnreachable
 from tasks.features.artifact import MODEL_FILE, TRUSTED_TYPES
 from tasks.files import sha256
+from tasks.records import Traffic
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ Asked = ParamSpec("Asked")
 
 _NOT_FOUND = ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)
 _MODEL = "model"
+_TRAFFIC = "traffic"
 _CREDENTIALS = re.compile(r"://[^/\s]*@")
 
 
@@ -67,6 +70,23 @@ class ModelVersion(Frozen):
     def was_judged_against(self, champion: "ModelVersion | None") -> bool:
         """Whether the gate compared this version with the one that is champion now (or with none, if there is none)."""
         return self.tags.get("champion_then") == (champion.version if champion else "none")
+
+
+class Standing(Frozen):
+    """Who holds which alias of a case's model, and how traffic is shared: what answers are routed by."""
+
+    case: str
+    champion: str | None
+    challenger: str | None
+    retired: str | None
+    traffic: Traffic
+    """As it was decided for this challenger; none of the share, if it was decided for another."""
+    problem: str | None = None
+    """Why what the registry says of the shares cannot be read; the challenger has none then."""
+
+    def __str__(self) -> str:
+        holders = [f"{alias}: {getattr(self, alias) or 'nobody'}" for alias in get_args(Alias)]
+        return "; ".join([*holders, str(self.traffic), *([self.problem] if self.problem else [])])
 
 
 class Registry:
@@ -124,6 +144,33 @@ class Registry:
         """Set tags of a version."""
         for key, value in tags.items():
             self._ask(self._client.set_model_version_tag, case, version, key, value)
+
+    def standing(self, case: str) -> Standing | None:
+        """Aliases and shares of the case's model in one question; None if there is no such model."""
+        try:
+            model = self._ask(self._client.get_registered_model, case)
+        except MlflowException as error:
+            if error.error_code != _NOT_FOUND:
+                raise
+            return None
+        held = {alias: str(model.aliases[alias]) if alias in model.aliases else None for alias in get_args(Alias)}
+        try:
+            traffic, problem = _traffic(case, model.tags.get(_TRAFFIC), held["challenger"]), None
+        except ValidationError as error:
+            traffic, problem = (
+                Traffic(salt=case),
+                f"the tag `{_TRAFFIC}` of the model `{case}`: {error.errors()[0]['msg']}",
+            )
+        return Standing(case=case, traffic=traffic, problem=problem, **held)
+
+    def traffic(self, case: str) -> Traffic:
+        """How traffic is shared now; without a decision for this challenger, it has no share."""
+        standing = self.standing(case)
+        return standing.traffic if standing else Traffic(salt=case)
+
+    def set_traffic(self, case: str, traffic: Traffic) -> None:
+        """Share traffic like this from now on, in one write."""
+        self._ask(self._client.set_registered_model_tag, case, _TRAFFIC, traffic.model_dump_json())
 
     def finished_run(self, case: str, tags: Mapping[str, str]) -> Run | None:
         """A finished run with these tags. What an interrupted run left under them is deleted."""
@@ -293,6 +340,11 @@ def _version(entry: Any) -> ModelVersion:
         source=entry.source,
         tags={key: str(value) for key, value in entry.tags.items()},
     )
+
+
+def _traffic(case: str, tag: str | None, challenger: str | None) -> Traffic:
+    decided = Traffic.model_validate_json(tag) if tag else None
+    return decided if decided and decided.challenger == challenger else Traffic(salt=case)
 
 
 def _as_floats(example: pd.DataFrame) -> pd.DataFrame:

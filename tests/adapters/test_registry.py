@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from configs.project import Project
-from tasks.adapters.registry import LoggedCandidate, Registry
+from tasks.adapters.registry import LoggedCandidate, Registry, Standing
 from tasks.errors import ArtifactAltered, ArtifactMissing, StoreUnreachable
+from tasks.records import Traffic
 
 AWAITING = {"status": "awaiting approval", "fingerprint": "f" * 64}
 
@@ -113,6 +114,50 @@ def test_an_alias_points_to_one_version_moves_and_can_be_removed_twice(registry:
     for _ in range(2):
         registry.move_alias("bikes", "champion", None)
         assert registry.holder("bikes", "champion") is None
+
+
+def test_the_standing_of_a_model_names_who_holds_which_alias_and_how_traffic_is_shared(registry: Registry) -> None:
+    assert registry.standing("bikes") is None
+    assert registry.traffic("bikes") == Traffic(salt="bikes")
+    for _ in range(3):
+        registry.register("bikes", logged(registry), "", AWAITING)
+    nobody = Standing(case="bikes", champion=None, challenger=None, retired=None, traffic=Traffic(salt="bikes"))
+    assert registry.standing("bikes") == nobody
+    for alias, version in (("champion", "2"), ("challenger", "3"), ("retired", "1")):
+        registry.move_alias("bikes", alias, version)
+    decided = Traffic(challenger="3", share=0.1, shadow=True, salt="bikes/3")
+    registry.set_traffic("bikes", decided)
+    standing = Standing(case="bikes", champion="2", challenger="3", retired="1", traffic=decided)
+    assert registry.standing("bikes") == standing
+    assert str(standing) == (
+        "champion: 2; challenger: 3; retired: 1; the challenger answers 10 %, and shadows the rest"
+    )
+
+
+def test_a_share_counts_for_the_challenger_it_was_decided_for_and_no_other(registry: Registry) -> None:
+    for _ in range(2):
+        registry.register("bikes", logged(registry), "", AWAITING)
+    registry.move_alias("bikes", "challenger", "1")
+    registry.set_traffic("bikes", Traffic(challenger="1", share=0.5, salt="bikes/1"))
+    registry.move_alias("bikes", "challenger", "2")
+    assert registry.traffic("bikes") == Traffic(salt="bikes")
+    registry.move_alias("bikes", "challenger", None)
+    assert registry.traffic("bikes") == Traffic(salt="bikes")
+
+
+@pytest.mark.parametrize("tag", ["half", '{"share": 2, "salt": "bikes", "challenger": "1"}', "{}"])
+def test_shares_somebody_wrote_by_hand_and_wrong_give_the_challenger_nothing_and_are_told(
+    registry: Registry, tag: str
+) -> None:
+    registry.register("bikes", logged(registry), "", AWAITING)
+    registry.move_alias("bikes", "challenger", "1")
+    registry._client.set_registered_model_tag("bikes", "traffic", tag)
+    standing = registry.standing("bikes")
+    assert standing
+    assert standing.traffic == Traffic(salt="bikes")
+    assert standing.problem
+    assert standing.problem.startswith("the tag `traffic` of the model `bikes`: ")
+    assert standing.problem in str(standing)
 
 
 def test_a_tag_is_set_on_its_version_only(registry: Registry) -> None:

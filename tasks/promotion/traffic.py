@@ -1,0 +1,63 @@
+"""traffic: how much of a case's traffic its challenger answers, and whether it shadows the rest."""
+
+import logging
+
+from configs.project import Project
+from tasks.errors import NotApprovable, RefusedError
+from tasks.promotion.decide import Desk, Why, _must_be_an_approver
+from tasks.promotion.proof import prove
+from tasks.records import Event, Traffic
+
+log = logging.getLogger(__name__)
+
+
+class NoChallenger(RefusedError):
+    def __init__(self, case: str) -> None:
+        super().__init__(
+            f"`{case}` has no challenger that could answer or shadow; its champion answers everything. "
+            f"`evergreen train {case}` makes one, if the gate lets it pass."
+        )
+
+
+def set_traffic(  # noqa: PLR0913 - who, how much, and why
+    project: Project, case: str, version: str | None, *, share: float, shadow: bool, why: Why
+) -> Traffic:
+    """Let the challenger `version` answer `share` of the entities, and shadow the others if `shadow`.
+
+    What is so already changes nothing. Taking everything away from a challenger asks for no proof of its file.
+    Raises NoChallenger, NotApprovable if another version is challenger, NotAnApprover, and ArtifactMissing,
+    ArtifactAltered or AnswersDiffer when the model's file is not what was judged.
+    """
+    desk = Desk(project, case)
+    with desk.alone():
+        now = desk.registry.traffic(case)
+        if (now.share, now.shadow) == (share, shadow):
+            log.info("traffic %s: %s already", case, now)
+            return now
+        holder = desk.registry.holder(case, "challenger")
+        if holder is None or version is None:
+            raise NoChallenger(case)
+        if holder.version != version:
+            raise NotApprovable(case, version, f"version {holder.version} is the challenger", desk.waiting())
+        _must_be_an_approver(desk, why.by, version)
+        if share or shadow:
+            prove(desk.registry, holder)
+        return _share(desk, version, share, shadow, why)
+
+
+def _share(desk: Desk, version: str, share: float, shadow: bool, why: Why) -> Traffic:
+    # Each challenger draws its own entities: not the same people are the first to meet every new model.
+    traffic = Traffic(challenger=version, share=share, shadow=shadow, salt=f"{desk.case}/{version}")
+    event = Event(
+        case=desk.case,
+        at=why.at,
+        what="traffic",
+        version=version,
+        by=why.by,
+        reason=f"{traffic}: {why.reason}",
+        traffic=traffic,
+    )
+    desk.history.append(event)
+    desk.registry.set_traffic(desk.case, traffic)
+    log.info("traffic %s: %s (version %s), decided by %s", desk.case, traffic, version, why.by)
+    return traffic
