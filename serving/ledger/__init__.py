@@ -1,1 +1,1 @@
-"""ledger: the prediction log; segments while it is written, Parquet when it is read."""
+"""The prediction log: written down before the answer leaves, turned into Parquet afterwards."""
