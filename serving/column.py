@@ -1,0 +1,345 @@
+"""What one column promises, and whether a value keeps it: one by one, or many at once where that proves the same."""
+
+import math
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+
+from configs.case import Column, ColumnType
+from serving.records import Value
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+WHOLE = 2**53
+"""Beyond this a float64, which is what a model is given, no longer holds every whole number."""
+_SHOWN = 40
+_LISTED = 20
+_NONE = type(None)
+_TRUTH: dict[Any, bool] = {0: False, 1: True}
+
+
+class Broken(Exception):
+    """A value breaks its column's promise; the message is for a person."""
+
+
+class Promise(ABC):
+    """A column of the contract."""
+
+    __slots__ = ("_expected", "_name", "_optional")
+
+    def __init__(self, name: str, expected: str, *, optional: bool) -> None:
+        self._name = name
+        self._expected = expected
+        self._optional = optional
+
+    @abstractmethod
+    def one(self, value: Any) -> Value:
+        """The checked value of one JSON value. Raises Broken."""
+
+    @abstractmethod
+    def many(self, values: Sequence[Any]) -> list[Value] | None:
+        """What `one` gives for each of `values`; None where only `one` can tell."""
+
+    def array(self, _values: Array) -> list[Value] | None:
+        """What `one` gives for each value `listed`; None where only `one` can tell."""
+        return None
+
+    def listed(self, values: Array) -> list[Any]:
+        """An array as JSON would have carried it: NaN stands for a missing value."""
+        return _with_gaps(values.tolist(), values)
+
+    def _must_be_gap(self, value: Any) -> None:
+        if value is None and self._optional:
+            return
+        expected = f"{self._expected}, or null" if self._optional else self._expected
+        raise Broken(f"`{self._name}` is {shown(value)}, expected {expected}")
+
+
+class Text(Promise):
+    """Text, one of those listed if a list is all there can be."""
+
+    __slots__ = ("_allowed",)
+
+    def __init__(self, name: str, column: Column) -> None:
+        closed = column.categories is not None and column.unseen == 0
+        self._allowed = frozenset(column.categories or ()) if closed else None
+        super().__init__(
+            name, f"one of {listed(column.categories or ())}" if closed else "text", optional=column.may_be_missing > 0
+        )
+
+    def one(self, value: Any) -> Value:
+        if type(value) is str and (self._allowed is None or value in self._allowed):
+            return value
+        self._must_be_gap(value)
+        return None
+
+    def many(self, values: Sequence[Any]) -> list[Value] | None:
+        if not _only(values, str, optional=self._optional):
+            return None
+        if self._allowed is not None and not self._allowed.issuperset(set(values) - {None}):
+            return None
+        return list(values)
+
+
+class Number(Promise):
+    """A finite number within a range, as float64."""
+
+    __slots__ = ("_high", "_low")
+
+    def __init__(self, name: str, column: Column) -> None:
+        low, high = column.range or (None, None)
+        self._low = -sys.float_info.max if low is None else low
+        self._high = sys.float_info.max if high is None else high
+        super().__init__(name, _span("a number", column), optional=column.may_be_missing > 0)
+
+    def one(self, value: Any) -> Value:
+        if type(value) is float and self._low <= value <= self._high:
+            return value
+        if type(value) is int and self._low <= value <= self._high:
+            return float(value)
+        self._must_be_gap(value)
+        return None
+
+    def many(self, values: Sequence[Any]) -> list[Value] | None:
+        kinds = set(map(type, values))
+        if not kinds <= {float, int, _NONE} or (_NONE in kinds and not self._optional):
+            return None
+        present = [value for value in values if value is not None] if _NONE in kinds else values
+        if not _within(present, self._low, self._high):
+            return None
+        return [None if value is None else float(value) for value in values] if int in kinds else list(values)
+
+    def array(self, values: Array) -> list[Value] | None:
+        numbers = _as_float64(values)
+        if numbers is None:
+            return None
+        missing = np.isnan(numbers)
+        kept = missing | ((numbers >= self._low) & (numbers <= self._high))
+        if not kept.all() or (not self._optional and missing.any()):
+            return None
+        return _with_gaps(numbers.tolist(), numbers)
+
+
+class Whole(Promise):
+    """A whole number within a range; 5.0 is 5."""
+
+    __slots__ = ("_high", "_low")
+
+    def __init__(self, name: str, column: Column) -> None:
+        low, high = column.range or (None, None)
+        self._low = -WHOLE if low is None else max(low, -WHOLE)
+        self._high = WHOLE if high is None else min(high, WHOLE)
+        super().__init__(name, _span("a whole number", column), optional=column.may_be_missing > 0)
+
+    def one(self, value: Any) -> Value:
+        if type(value) is int and self._low <= value <= self._high:
+            return value
+        if type(value) is float and self._low <= value <= self._high and value.is_integer():
+            return int(value)
+        self._must_be_gap(value)
+        return None
+
+    def many(self, values: Sequence[Any]) -> list[Value] | None:
+        if not _only(values, int, optional=self._optional):
+            return None
+        present = [value for value in values if value is not None]
+        return list(values) if _within(present, self._low, self._high) else None
+
+    def array(self, values: Array) -> list[Value] | None:
+        numbers = _as_float64(values)
+        if numbers is None:
+            return None
+        missing = np.isnan(numbers)
+        whole = (numbers >= self._low) & (numbers <= self._high) & (numbers == np.rint(numbers))
+        if not (missing | whole).all() or (not self._optional and missing.any()):
+            return None
+        return _with_gaps(np.where(missing, 0, numbers).astype(np.int64).tolist(), numbers)
+
+
+class Truth(Promise):
+    """True or false; in a tensor also 1 or 0."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str, column: Column) -> None:
+        super().__init__(name, "true or false", optional=column.may_be_missing > 0)
+
+    def one(self, value: Any) -> Value:
+        if value is True or value is False:
+            return value
+        self._must_be_gap(value)
+        return None
+
+    def many(self, values: Sequence[Any]) -> list[Value] | None:
+        return list(values) if _only(values, bool, optional=self._optional) else None
+
+    def array(self, values: Array) -> list[Value] | None:
+        return self.many(self.listed(values))
+
+    def listed(self, values: Array) -> list[Any]:
+        return [_TRUTH.get(value, value) for value in super().listed(values)]
+
+
+class Moment(Promise):
+    """A time as its clock shows it: an offset is dropped, since calendar features read the clock."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str, column: Column) -> None:
+        super().__init__(name, _TIME, optional=column.may_be_missing > 0)
+
+    def one(self, value: Any) -> Value:
+        moment = _moment(value)
+        if moment is None:
+            self._must_be_gap(value)
+            return None
+        return moment if moment.tzinfo is None else moment.replace(tzinfo=None)
+
+    def many(self, values: Sequence[Any]) -> list[Value] | None:
+        moments = _moments(values)
+        if moments is None:
+            return None
+        return [moment if moment.tzinfo is None else moment.replace(tzinfo=None) for moment in moments]
+
+
+class EntityName(Promise):
+    """The name of the thing a prediction is about, as text."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "text or a whole number", optional=True)
+
+    def one(self, value: Any) -> str | None:
+        if type(value) is str and value:
+            return value
+        if type(value) is int:
+            return str(value)
+        self._must_be_gap(value)
+        return None
+
+    def many(self, values: Sequence[Any]) -> list[Value] | None:
+        return list(values) if _only(values, str, optional=True) and "" not in values else None
+
+
+class EventTime(Promise):
+    """When the prediction is asked for, as ISO 8601 in UTC; a time without offset is in UTC."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, _TIME, optional=True)
+
+    def one(self, value: Any) -> str | None:
+        moment = _moment(value)
+        text = None if moment is None else _in_utc(moment)
+        if text is None:
+            self._must_be_gap(value)
+        return text
+
+    def many(self, values: Sequence[Any]) -> list[Value] | None:
+        moments = _moments(values)
+        texts = None if moments is None else list(map(_in_utc, moments))
+        return None if texts is None or None in texts else list(texts)
+
+
+_TIME = "a time in ISO 8601, such as 2013-07-22T05:00:00"
+_KINDS: dict[ColumnType, type[Text | Number | Whole | Truth | Moment]] = {
+    ColumnType.string: Text,
+    ColumnType.number: Number,
+    ColumnType.integer: Whole,
+    ColumnType.boolean: Truth,
+    ColumnType.timestamp: Moment,
+}
+
+
+def promise(name: str, column: Column) -> Promise:
+    """The promise of a feature column."""
+    return _KINDS[column.type](name, column)
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it, short whatever it is."""
+    if value is None:
+        return "missing"
+    if isinstance(value, str):
+        return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}… ({len(value)} characters)"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else type(value).__name__
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a message lists them."""
+    return ", ".join(names[:_LISTED]) + (f", … ({len(names)} in all)" if len(names) > _LISTED else "")
+
+
+def _span(noun: str, column: Column) -> str:
+    low, high = ((None if side is None else f"{side:.15g}") for side in column.range or (None, None))
+    unit = f" ({column.unit})" if column.unit else ""
+    if low is not None and high is not None:
+        return f"{noun} from {low} to {high}{unit}"
+    if low is not None or high is not None:
+        return f"{noun} of at {f'least {low}' if low is not None else f'most {high}'}{unit}"
+    return f"{noun}{unit}"
+
+
+def _only(values: Sequence[Any], kind: type, *, optional: bool) -> bool:
+    return set(map(type, values)) <= ({kind, _NONE} if optional else {kind})
+
+
+def _within(values: Sequence[Any], low: float, high: float) -> bool:
+    # min and max overlook a NaN; a sum does not.
+    return not values or (math.isfinite(sum(values)) and low <= min(values) and max(values) <= high)
+
+
+def _as_float64(values: Array) -> Array | None:
+    """Numbers as float64; None for what is no number, or would be rounded."""
+    if values.dtype.kind == "f":
+        return values.astype(np.float64)
+    if values.dtype.kind not in "iu" or (values.size and (values.max() > WHOLE or values.min() < -WHOLE)):
+        return None
+    return values.astype(np.float64)
+
+
+def _with_gaps(listed: list[Any], values: Array) -> list[Any]:
+    if values.dtype.kind == "f":
+        for position in np.flatnonzero(np.isnan(values)).tolist():
+            listed[position] = None
+    return listed
+
+
+def _moment(value: Any) -> datetime | None:
+    if type(value) is not str:
+        return None
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        return None
+
+
+def _moments(values: Sequence[Any]) -> list[datetime] | None:
+    if not _only(values, str, optional=False):
+        return None
+    try:
+        return list(map(datetime.fromisoformat, values))
+    except ValueError:
+        return None
+
+
+def _in_utc(moment: datetime) -> str | None:
+    """ISO 8601; None for the first hours of year 1 and the last of 9999, which may be in no year in UTC."""
+    if moment.tzinfo is not None and moment.tzinfo is not UTC:
+        try:
+            moment = moment.astimezone(UTC)
+        except OverflowError:
+            return None
+    # A fifth of the time that datetime.isoformat takes, for the same text.
+    return orjson.dumps(moment, option=orjson.OPT_NAIVE_UTC)[1:-1].decode()

@@ -1,0 +1,50 @@
+"""What a plain request may ask for beside its rows: reasons for each answer, and a partial answer."""
+
+import difflib
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from serving.column import shown
+from serving.errors import BadRequest
+
+MOST_REASONS = 20
+_KNOWN = ("reasons", "partial")
+_TRUTH = {"true": True, "false": False}
+
+
+class Wishes(NamedTuple):
+    reasons: int = 0
+    partial: bool = False
+
+
+NONE = Wishes()
+
+
+def in_query(query: bytes) -> dict[str, Any]:
+    """The keys and values of such as `reasons=3&partial=true`, as JSON would give them. Raises BadRequest."""
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=10)
+    except ValueError:
+        raise BadRequest("The query of the address cannot be read, expected one like reasons=3&partial=true.") from None
+    if len(pairs) != len(dict(pairs)):
+        raise BadRequest("The query of the address gives a name twice, expected each once.")
+    return {name: _number(text) if name == "reasons" else _TRUTH.get(text, text) for name, text in pairs}
+
+
+def wishes(given: dict[str, Any]) -> Wishes:
+    """The wishes in the keys beside the rows. Raises BadRequest for an unknown key, or a value that makes no sense."""
+    for name in given:
+        if name not in _KNOWN:
+            near = difflib.get_close_matches(name[:60], _KNOWN, 1)
+            hint = f"did you mean `{near[0]}`?" if near else f"expected {' or '.join(_KNOWN)}."
+            raise BadRequest(f"{shown(name)} cannot be asked for, {hint}")
+    reasons, partial = given.get("reasons", 0), given.get("partial", False)
+    if type(reasons) is not int or not 0 <= reasons <= MOST_REASONS:
+        raise BadRequest(f"`reasons` is {shown(reasons)}, expected a whole number from 0 to {MOST_REASONS}.")
+    if type(partial) is not bool:
+        raise BadRequest(f"`partial` is {shown(partial)}, expected true or false.")
+    return Wishes(reasons, partial)
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
