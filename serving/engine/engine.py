@@ -1,0 +1,33 @@
+"""What answers rows: a compiled plan, at once, or the pipeline itself, in batches."""
+
+from typing import Protocol
+
+from serving.records import Rows, Scores
+
+
+class Engine(Protocol):
+    """A loaded model. `immediate` ones may be asked with `score`; every one with `submit`."""
+
+    @property
+    def classes(self) -> tuple[str | int | bool, ...]:
+        """As `Candidate.classes`."""
+
+    @property
+    def kind(self) -> str:
+        """`plan` or `pipeline`."""
+
+    @property
+    def immediate(self) -> bool: ...
+
+    @property
+    def waiting(self) -> int:
+        """Rows that were submitted and have no answer yet."""
+
+    def score(self, rows: Rows) -> Scores:
+        """Scores of the rows; only an immediate engine."""
+
+    async def submit(self, rows: Rows) -> Scores:
+        """Scores of the rows, in their turn. Raises Unavailable when too many are waiting."""
+
+    def close(self) -> None:
+        """Let go of threads and memory."""
