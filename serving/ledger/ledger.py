@@ -35,7 +35,7 @@ class Ledger:
         """Answers given although they are not safely in the log (`when_full: answer`)."""
         self.failing: str | None = None
         """Why the log cannot be written; None while it can."""
-        self._refuses = settings.when_full == "refuse"
+        self._is_to_refuse = settings.when_full == "refuse"
         self._sync_every = settings.sync_ms / 1000
         self._told_at = -_TELL_EVERY
         self._segments = Segments(folder, worker, cases, settings)
@@ -54,6 +54,11 @@ class Ledger:
     def sync_lag(self) -> float:
         """Seconds since the oldest entry was written that the disk has not confirmed; 0 if it has confirmed all."""
         return self._segments.sync_lag
+
+    @property
+    def refuses(self) -> bool:
+        """Whether nobody is answered now, because it could not be written down."""
+        return self._is_to_refuse and self.failing is not None
 
     def record(self, payload: bytes) -> bool:
         """Write an entry, which the disk confirms within `sync_ms`; tells whether it is in the log.
@@ -84,7 +89,7 @@ class Ledger:
         return True
 
     def _leave_unlogged(self) -> None:
-        if self._refuses:
+        if self._is_to_refuse:
             raise Unavailable("The prediction log cannot be written, and no answer is given without it.")
         self.unlogged += 1
 
