@@ -50,11 +50,14 @@ def parsed(body: bytes) -> Any:
         _refuse(error)
 
 
-def nan_is_null(body: bytes) -> bytes:
-    """The body with `null` for each NaN outside of texts: Python's own writer puts NaN where a value is missing."""
-    if b"NaN" not in body:
-        return body
-    return _STRING_OR_NAN.sub(lambda match: b"null" if match[0] == b"NaN" else match[0], body)
+def parsed_with_nan(body: bytes) -> Any:
+    """As `parsed`, but NaN is null: Python's own writer puts it where a value is missing."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if b"NaN" not in body:
+            _refuse(error)
+    return parsed(_STRING_OR_NAN.sub(_null_for_nan, body))
 
 
 def no_key_twice(body: bytes, pairs: int) -> None:
@@ -85,6 +88,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
         if key in seen:
             raise BadRequest(f"The key {key[:60]!r} is given twice in one object; give it once.")
         seen.add(key)
+
+
+def _null_for_nan(match: re.Match[bytes]) -> bytes:
+    return b"null" if match[0] == b"NaN" else match[0]
 
 
 def _skipped(_digits: str) -> None:
