@@ -37,7 +37,7 @@ class KernelHook(BuildHookInterface[Any]):
             self.app.display_warning(
                 f"serving/engine/walk.c could not be compiled: {why}\nThe gateway works without it, more slowly: it "
                 "serves every model by micro-batching its pipeline. Install a C compiler, then run "
-                "`uv sync --reinstall-package evergreen`."
+                "`uv sync --reinstall-package evergreen -v`."
             )
         elif version != "editable":
             build_data["pure_python"] = False

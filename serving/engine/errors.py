@@ -12,7 +12,9 @@ from pathlib import Path
 
 from configs.errors import EvergreenError
 
-_REBUILD = "Compile it with `uv sync --reinstall-package evergreen` (a C compiler, or the package ziglang, is needed)."
+_REBUILD = (
+    "Compile it with `uv sync --reinstall-package evergreen -v` (a C compiler, or the package ziglang, is needed)."
+)
 
 
 class EngineError(EvergreenError):

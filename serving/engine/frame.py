@@ -1,4 +1,4 @@
-"""Checked rows as the table a pipeline is given: the same numbers, texts and times that offline scoring reads."""
+"""Checked rows as the table a pipeline is given, with the values that offline scoring reads; and back."""
 
 from typing import Any
 
@@ -12,9 +12,31 @@ from serving.records import Rows, Value
 def frame_of(rows: Rows, contract: Contract) -> pd.DataFrame:
     """One column for each feature of the contract; pipelines pick theirs."""
     columns = zip(contract.features, rows.columns, strict=True)
-    return pd.DataFrame({name: _values(contract.columns[name].type, values) for name, values in columns})
+    return pd.DataFrame({name: _array(contract.columns[name].type, values) for name, values in columns})
 
 
-def _values(kind: ColumnType, values: list[Value]) -> np.ndarray:
+def rows_of(frame: pd.DataFrame, contract: Contract) -> Rows:
+    """The rows of a delivered table; a feature it lacks is missing in each, and so are entities and event times."""
+    columns: list[list[Value]] = [
+        _values(contract.columns[name].type, frame[name]) if name in frame else [None] * len(frame)
+        for name in contract.features
+    ]
+    return Rows(len(frame), columns, [None] * len(frame), [None] * len(frame))
+
+
+def _array(kind: ColumnType, values: list[Value]) -> np.ndarray:
     types: dict[ColumnType, Any] = {ColumnType.string: object, ColumnType.timestamp: "datetime64[us]"}
     return np.array(values, dtype=types.get(kind, np.float64))
+
+
+def _values(kind: ColumnType, column: pd.Series) -> list[Value]:
+    known = column.notna().to_numpy()
+    if kind is ColumnType.timestamp:
+        column = pd.to_datetime(column, format=None if column.dtype.kind == "M" else "ISO8601")
+        return [time.to_pydatetime(warn=False) if one else None for time, one in zip(column, known, strict=True)]
+    if kind is ColumnType.string:
+        return [str(text) if one else None for text, one in zip(column, known, strict=True)]
+    numbers = zip(column.astype("float64").tolist(), known.tolist(), strict=True)
+    if kind is ColumnType.boolean:
+        return [bool(number) if one else None for number, one in numbers]
+    return [number if one else None for number, one in numbers]
