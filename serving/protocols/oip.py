@@ -39,13 +39,14 @@ Wanted = list[tuple[str, bool]]
 """Names of outputs, and whether each is wanted as raw bytes."""
 
 
-def decode(
+def decode(  # noqa: PLR0913 - the same for each protocol
     body: bytes,
     content_type: str,
     headers: Mapping[bytes, bytes],
     case: Case,
     *,
     max_rows: int,
+    query: bytes = b"",  # noqa: ARG001 - as above
 ) -> Asked:
     """What the client asks for. Raises Refused."""
     must_be_plain(headers)

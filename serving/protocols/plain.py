@@ -11,9 +11,10 @@ import orjson
 
 from configs.case import Case, Problem
 from serving.column import shown
-from serving.errors import BadRequest, ContractBroken, Refused, TooLarge
+from serving.errors import BadRequest, ContractBroken, Refused
 from serving.protocols.answers import by_row, prediction
 from serving.protocols.body import no_key_twice, read_json
+from serving.protocols.rows import must_be_objects
 from serving.protocols.wishes import NONE, in_query, wishes
 from serving.records import Asked, Outcome, Part, Reply
 
@@ -38,7 +39,7 @@ def decode(  # noqa: PLR0913 - the same for each protocol
     if type(document) not in (dict, list):
         raise BadRequest(f"The body is {shown(document)}, expected an object with the columns of {case.name}.")
     rows, beside = (document.pop("rows"), document) if type(document) is dict else (document, {})
-    _must_be_rows(rows, max_rows)
+    must_be_objects(rows, max_rows)
     no_key_twice(body, sum(map(len, rows)) + (len(beside) + 1 if rows is not document else 0))
     wished = wishes({**in_query(query), **beside})
     return Asked(records=rows, count=len(rows), reasons=wished.reasons, partial=wished.partial, form=_SEVERAL)
@@ -64,14 +65,6 @@ def encode_error(error: Refused) -> Reply:
     if isinstance(error, ContractBroken):
         said["problems"] = error.problems
     return Reply(error.status, orjson.dumps({"error": said}))
-
-
-def _must_be_rows(rows: list[Any], max_rows: int) -> None:
-    if len(rows) > max_rows:
-        raise TooLarge(f"The request has {len(rows)} rows, expected at most {max_rows}; send them in several requests.")
-    for nth, row in enumerate(rows):
-        if type(row) is not dict:
-            raise BadRequest(f"Row {nth} is {shown(row)}, expected an object with a value for each column.")
 
 
 def _predictions(asked: Asked, outcome: Outcome, problem: Problem) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from serving.column import shown
-from serving.errors import BadRequest, TooLarge
+from serving.errors import BadRequest
+from serving.protocols.rows import must_be_few
 
 Values = Sequence[Any]
 _NONE = type(None)
@@ -87,9 +88,7 @@ class Tensors:
     def _take_shape(self, name: str, shape: Any) -> None:
         if type(shape) is not list or not _is_column(shape):
             raise _refused(name, f"has shape {_shown_shape(shape)}, expected [rows] or [rows, 1]: it is one column")
-        if shape[0] > self._max_rows:
-            found = f"The request has {shape[0]} rows, expected at most {self._max_rows}"
-            raise TooLarge(f"{found}; send them in several requests.")
+        must_be_few(shape[0], self._max_rows)
         if self._shape is not None and shape[0] != self.rows:
             raise _refused(name, f"has {shape[0]} rows, expected {self.rows} as the inputs before it")
         self._shape, self.rows = shape, shape[0]
