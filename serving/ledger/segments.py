@@ -71,7 +71,8 @@ class Segments:
         another = self._make()
         try:
             another.append(payload)
-        except LogUnwritable:
+        except LogUnwritable as failed:
+            self._pause(failed.cause)
             self._left.append(another)
             raise
         self._leave(self._segment, another)
@@ -83,17 +84,20 @@ class Segments:
                 self._segment = self._make()
 
     def _make(self) -> SegmentWriter:
-        self._begin_again_at = time.monotonic() + _BEGIN_EVERY
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             header = Header(ledger=ledger_id(self._folder), cases=self._cases)
             return SegmentWriter(self._folder, next(self._names), header)
         except OSError as error:
-            self._cause = error.strerror or str(error)
+            self._pause(error.strerror or str(error))
             raise LogUnwritable(self._cause, number=error.errno) from error
         except LogUnwritable as error:
-            self._cause = error.cause
+            self._pause(error.cause)
             raise
+
+    def _pause(self, cause: str) -> None:
+        self._cause = cause
+        self._begin_again_at = time.monotonic() + _BEGIN_EVERY
 
     def _leave(self, segment: SegmentWriter | None, another: SegmentWriter | None = None) -> None:
         """Go from `segment` to `another`; whichever of them is not used from now on is to be sealed."""
