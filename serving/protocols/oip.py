@@ -110,6 +110,13 @@ def model_metadata(case: Case, versions: Sequence[str]) -> Reply:
     return Reply(200, orjson.dumps(said))
 
 
+def input_datatypes(case: Case) -> dict[str, str]:
+    """The inputs of a case: its features, then who and when a prediction is about."""
+    columns = case.contract.columns
+    features = {name: _INPUTS[columns[name].type] for name in case.contract.features}
+    return {**features, case.contract.entity: BYTES, case.contract.event_time: BYTES}
+
+
 def _json_size(body: bytes, headers: Mapping[bytes, bytes]) -> int:
     found = headers.get(_LENGTH)
     if found is None:
@@ -230,13 +237,11 @@ def _said_of_parts(outcome: Outcome) -> dict[str, Any]:
 
 
 def _metadata_of_inputs(case: Case) -> list[dict[str, Any]]:
-    columns = case.contract.columns
-    described = [
-        _described(name, columns[name], _INPUTS[columns[name].type], optional=columns[name].may_be_missing > 0)
-        for name in case.contract.features
+    columns, features = case.contract.columns, case.contract.features
+    return [
+        _described(name, columns[name], datatype, optional=name not in features or columns[name].may_be_missing > 0)
+        for name, datatype in input_datatypes(case).items()
     ]
-    marks = (case.contract.entity, case.contract.event_time)
-    return described + [_described(name, columns[name], BYTES, optional=True) for name in marks]
 
 
 def _described(name: str, column: Column, datatype: str, *, optional: bool) -> dict[str, Any]:

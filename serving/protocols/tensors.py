@@ -46,6 +46,7 @@ _KINDS = {
     "BYTES": _Kind(frozenset({str, _NONE})),
 }
 BYTES = "BYTES"
+DATATYPES = tuple(_KINDS)
 
 
 class Tensors:
