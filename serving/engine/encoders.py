@@ -61,7 +61,11 @@ def _hot(encoder: OneHotEncoder, texts: pd.DataFrame) -> list[Array]:
 
 def _fitted(encode: ColumnTransformer, name: str, kind: type, columns: list[str]) -> Any:
     """The part of this name, of this kind and for these columns; None if there are no columns for it."""
-    found = {part: (step, list(taken)) for part, step, taken in encode.transformers_}
+    names = encode.feature_names_in_  # a remainder is numbered where no other part names its columns
+    found = {
+        part: (step, [names[one] if isinstance(one, int) else one for one in taken])
+        for part, step, taken in encode.transformers_
+    }
     unknown = sorted(set(found) - {"categories", "numbers", "remainder"})
     _must(not unknown, f"an encoder for `{', '.join(unknown)}`")
     step, taken = found.get(name, (None, []))

@@ -20,7 +20,7 @@ from tasks.features.artifact import score
 from tasks.records import Candidate
 
 _ROWS_AT_ONCE = 1000
-_ALONE = 10
+_ALONE = 5
 """Rows that the pipeline, which takes milliseconds for one, is also asked one by one."""
 _MOST_CUTS = 60
 """For each feature, each with its neighbours; more are drawn from."""
@@ -95,13 +95,13 @@ class _Comparison:
         return True
 
     def _alone(self, taken: Sequence[int], wanted: Sequence[Any]) -> tuple[int, str] | None:
-        """One by one; BLAS gives other last bits then, so its plan is compared with the pipeline's own lone answers."""
+        """One by one; where company matters only with the pipeline's own answers to one row, which take long."""
         few = taken[:_ALONE]
         lone = [self._pipeline(self._rows.take([row])).tolist()[0] for row in few]
         found = [self._plan.score(self._rows.take([row]))[0] for row in taken]
         if differs := self._compared(few, found[: len(few)], lone):
             return differs
-        return None if self._plan.structure.method == "product" else self._compared(taken, found, wanted)
+        return None if self._plan.structure.company_matters else self._compared(taken, found, wanted)
 
     @staticmethod
     def _compared(rows: Sequence[int], found: Sequence[Any], wanted: Sequence[Any]) -> tuple[int, str] | None:
@@ -198,13 +198,10 @@ def _cuts(compiled: CompiledPlan, draw: np.random.Generator) -> dict[str, list[f
 
 
 def _cuts_of(compiled: CompiledPlan, place: int) -> Array:
-    arrays = compiled.arrays
+    arrays, cuts = compiled.arrays, np.zeros(0)
     if compiled.structure.method == "scan":
-        of_cut = np.repeat(arrays["column"], np.diff(arrays["first_cut"]))
-        cuts: Array = arrays["cuts"][of_cut == place]
-        return cuts
-    if compiled.structure.method == "walk":
+        cuts = arrays["cuts"][np.repeat(arrays["column"], np.diff(arrays["first_cut"])) == place]
+    elif compiled.structure.method == "walk":
         test = arrays["nodes"]["test"]
         cuts = arrays["nodes"]["cut"][((test & COLUMN) == place) & ((test & CATEGORY) == 0)]
-        return cuts
-    return np.zeros(0)
+    return cuts

@@ -10,6 +10,9 @@ from tasks.records import Record
 STRUCTURE_FILE = "plan.json"
 ARRAYS_FILE = "plan.npz"
 
+_PAIRWISE = 8
+"""From so many numbers on numpy adds up in several strands, if they lie side by side."""
+
 
 class Number(Frozen):
     """A feature as it is; true is 1, false 0."""
@@ -92,3 +95,12 @@ class Structure(Record):
     made_with: str
     """Versions of the libraries whose arithmetic this is."""
     arrays_sha256: str = ""
+
+    @property
+    def company_matters(self) -> bool:
+        """Whether a row's last bits depend on how many rows it is scored with, in the pipeline and so in the plan.
+
+        BLAS adds up otherwise for one row than for several; so does numpy over eight classes and more that lie apart.
+        """
+        apart = self.finish == "softmax" and self.by == "output" and self.outputs >= _PAIRWISE
+        return self.method == "product" or apart
