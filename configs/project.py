@@ -95,3 +95,8 @@ class Project:
     def stores(self) -> Path:
         """The local stores: registry, history, flow runs, locks."""
         return self.root / "data" / "stores"
+
+    @property
+    def worker_reports(self) -> Path:
+        """What each worker of the gateway has counted, for the others to add up."""
+        return self.stores / "workers"

@@ -17,6 +17,7 @@ from rich.logging import RichHandler
 from configs.environment import apply
 from configs.errors import EvergreenError
 from configs.project import Project
+from flows import gateway_cli
 
 if TYPE_CHECKING:
     from tasks.records import Registered
@@ -28,6 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Keeps a machine-learning model good after launch: validate, train, judge, approve, roll back, rebuild.",
 )
+app.command(epilog="Example: `evergreen serve --workers 4`")(gateway_cli.serve)
+app.command(epilog="Example: `evergreen score flights tomorrow.parquet --output answers.parquet`")(gateway_cli.score)
+app.add_typer(gateway_cli.keys, name="keys")
 out = Console()
 err = Console(stderr=True)
 
@@ -214,7 +218,7 @@ def redeliver(
 
 @app.command(epilog="Example: `evergreen up`")
 def up() -> None:
-    """Start Prefect's server and worker and MLflow's UI on this machine; Ctrl-C stops them all."""
+    """Start Prefect's server and worker, MLflow's UI and the gateway on this machine; Ctrl-C stops them all."""
     project = _ready()
     from flows.stack import running
 
@@ -224,6 +228,7 @@ def up() -> None:
         out.print("\n[bold green]Evergreen is up.[/]")
         out.print(f"  flows and approvals   {stack.prefect_ui}")
         out.print(f"  models and evidence   {stack.mlflow_ui}")
+        out.print(f"  predictions           {stack.gateway}/docs")
         out.print("  in another terminal   evergreen train flights")
         out.print("  Ctrl-C stops everything.\n")
         _wait_for_interrupt()

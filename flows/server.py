@@ -18,6 +18,7 @@ class Stack(Frozen):
     prefect_api: str
     prefect_ui: str
     mlflow_ui: str
+    gateway: str
 
 
 def stack_file(project: Project) -> Path:
@@ -60,8 +61,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def healthy(api: str) -> bool:
+def healthy(api: str, path: str = "/health") -> bool:
     """Whether a server answers at this address."""
-    with suppress(OSError), urllib.request.urlopen(f"{api}/health", timeout=5) as answer:  # noqa: S310 - an address of ours
+    with suppress(OSError), urllib.request.urlopen(f"{api}{path}", timeout=5) as answer:  # noqa: S310 - an address of ours
         return bool(answer.status == 200)
     return False

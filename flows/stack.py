@@ -1,4 +1,4 @@
-"""`evergreen up`: Prefect's server and worker and MLflow's UI on this machine, started and stopped together."""
+"""`evergreen up`: Prefect's server and worker, MLflow's UI and the gateway, started and stopped together."""
 
 import asyncio
 import logging
@@ -30,17 +30,18 @@ def running(project: Project) -> Iterator[Stack]:
     """Start everything, yield its addresses, and stop it all on the way out, however that is."""
     if running_stack(project):
         raise EvergreenError(f"It is up already ({stack_file(project)}). Stop it there with Ctrl-C first.")
-    ports = project.place.ports
+    ports, gateway_port = project.place.ports, project.place.gateway.port
     stack = Stack(
         pid=os.getpid(),
         prefect_api=f"http://127.0.0.1:{ports.prefect}/api",
         prefect_ui=f"http://127.0.0.1:{ports.prefect}",
         mlflow_ui=f"http://127.0.0.1:{ports.mlflow}",
+        gateway=f"http://127.0.0.1:{gateway_port}",
     )
     processes: list[subprocess.Popen[bytes]] = []
     logs = project.stores / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    for port in (ports.prefect, ports.mlflow):
+    for port in (ports.prefect, ports.mlflow, gateway_port):
         _must_be_free(port)
     try:
         registry = Registry(project)  # makes the database's tables before two programs open it at once
@@ -53,7 +54,9 @@ def running(project: Project) -> Iterator[Stack]:
         deploy(project)
         worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", project.place.prefect.work_pool]
         processes.append(_start("prefect-worker", worker, logs, _WORKER_ENVIRONMENT))
+        processes.append(_start("gateway", [sys.executable, "-m", "serving", "--host", "127.0.0.1"], logs, {}))
         _await(processes[1], lambda: healthy(stack.mlflow_ui), "mlflow", logs)
+        _await(processes[-1], lambda: healthy(stack.gateway, "/v2/health/live"), "gateway", logs)
         write_text(stack_file(project), stack.model_dump_json())
         yield stack
     finally:

@@ -25,7 +25,8 @@ EvergreenError                   (configs.errors)
     │   └── NotAnApprover        somebody else has to answer
     ├── DecisionUnexplained      no name, or no reason
     ├── NotReproducible          a part of what made it is gone
-    └── NothingToRollBackTo
+    ├── NothingToRollBackTo
+    └── NothingServes            the case has no champion yet
 """
 
 from __future__ import annotations
@@ -201,3 +202,8 @@ class DecisionUnexplained(RefusedError):
 class NothingToRollBackTo(RefusedError):
     def __init__(self, case: str) -> None:
         super().__init__(f"`{case}` has no retired champion to go back to; see `evergreen history {case}`.")
+
+
+class NothingServes(RefusedError):
+    def __init__(self, case: str) -> None:
+        super().__init__(f"`{case}` has no champion to score with; `evergreen status {case}` shows who waits.")

@@ -19,7 +19,7 @@ from tasks.adapters.locks import exclusive
 from tasks.records import Approval, Order
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("configs", "flows", "tasks", ".dvc")
+FOLDERS = ("configs", "flows", "serving", "tasks", ".dvc")
 FILES = ("params.yaml", "dvc.yaml", "prefect.yaml", "pyproject.toml", "uv.lock", ".dvcignore", ".gitignore")
 AS_OF = datetime(2011, 4, 11, 2, tzinfo=UTC)
 ASKED = datetime(2011, 4, 11, 3, tzinfo=UTC)

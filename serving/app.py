@@ -1,0 +1,134 @@
+"""The ASGI application: finds who a request is for, and turns every refusal into HTTP in one place."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
+
+from serving.dialects import MLFLOW, OIP, PLAIN, Dialect, Request
+from serving.errors import NotFound, Refused, TooLarge, TooSlow, Unavailable, WrongMethod
+from serving.guard import Guard, Headers, Message, Receive
+from serving.inference import Desk, Inference
+from serving.pages import Pages
+from serving.records import Reply
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[Message], Awaitable[None]]
+Target = tuple[Dialect, Desk, str | None]
+"""The protocol, the case, and the version the path insists on."""
+
+
+class Application:
+    """Plain ASGI: `/predict/{case}`, the Open Inference Protocol, MLflow's scoring protocol, and the pages."""
+
+    def __init__(self, inference: Inference, pages: Pages, guard: Guard, default_case: str | None) -> None:
+        self._inference = inference
+        self._metrics = inference.metrics
+        self._pages = pages
+        self._guard = guard
+        self._targets = _prediction_paths(inference, default_case)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        began, received = time.perf_counter(), time.time()
+        headers = dict(scope["headers"])
+        path = scope["path"]
+        target = self._targets.get(path)
+        self._metrics.in_flight += 1
+        try:
+            self._guard.hold_back(self._metrics.in_flight)
+            target = target or self._versioned(path)
+            if target is None:
+                reply = self._page(scope, headers)
+            else:
+                dialect, desk, version = target
+                self._guard.admit(scope, headers, "predict", ("POST",))
+                body = await self._guard.body(receive, headers)
+                request = Request(body, headers, scope["query_string"], received, began)
+                reply = await self._inference.predict(dialect, desk, request, version)
+        except Refused as error:
+            reply = self._refused(error, path, target)
+        except Exception:
+            log.exception("%s %s failed", scope["method"], path)
+            reply = _dialect_of(path).encode_error(Unavailable("Something went wrong here; it was written down."))
+        finally:
+            self._metrics.in_flight -= 1
+        case, protocol = (target[1].case.name, target[0].name) if target else ("", "pages")
+        self._metrics.requests[case, protocol, str(reply.status)] += 1
+        await _send(send, reply, headers)
+
+    def _refused(self, error: Refused, path: str, target: Target | None) -> Reply:
+        self._metrics.refused[target[1].case.name if target else "", error.code] += 1
+        reply = _dialect_of(path).encode_error(error)
+        if error.retry_after is not None:
+            retry = str(max(1, round(error.retry_after))).encode()
+            reply.headers = (*reply.headers, (b"retry-after", retry))
+        if isinstance(error, WrongMethod):
+            reply.headers = (*reply.headers, (b"allow", error.allowed.encode()))
+        if isinstance(error, TooLarge | TooSlow):
+            reply.headers = (*reply.headers, (b"connection", b"close"))  # the rest of its body is not read
+        return reply
+
+    def _page(self, scope: Message, headers: Headers) -> Reply:
+        page = self._pages.find(scope["path"])
+        if page is None:
+            raise NotFound("There is nothing at this path; /docs lists what there is.")
+        if page.needs is not None:
+            self._guard.admit(scope, headers, page.needs, ("GET", "HEAD"))
+        elif scope["method"] not in ("GET", "HEAD"):
+            raise WrongMethod("GET, HEAD")
+        return page.render()
+
+    def _versioned(self, path: str) -> Target | None:
+        """The target of a path that names a version or an unknown case; None for pages. Raises NotFound."""
+        match unquote(path).split("/"):
+            case ["", "v2", "models", name, "versions", version, "infer"]:
+                return OIP, self._desk(name), version
+            case ["", "v2", "models", name, "infer"]:
+                return OIP, self._desk(name), None
+            case ["", "predict", name]:
+                return PLAIN, self._desk(name), None
+            case ["", name, "invocations"]:
+                return MLFLOW, self._desk(name), None
+            case ["", "invocations"]:
+                raise NotFound("`/invocations` names no case: use `/CASE/invocations`, or set `gateway.default_case`.")
+        return None
+
+    def _desk(self, name: str) -> Desk:
+        desk = self._inference.desks.get(name)
+        if desk is None:
+            raise NotFound(f"There is no case `{name[:50]}`; there are: {', '.join(self._inference.desks)}.")
+        return desk
+
+
+def _prediction_paths(inference: Inference, default_case: str | None) -> dict[str, Target]:
+    """The paths that need no taking apart: what almost every request asks for."""
+    found: dict[str, Target] = {}
+    for name, desk in inference.desks.items():
+        found[f"/predict/{name}"] = (PLAIN, desk, None)
+        found[f"/v2/models/{name}/infer"] = (OIP, desk, None)
+        found[f"/{name}/invocations"] = (MLFLOW, desk, None)
+    only = next(iter(inference.desks)) if len(inference.desks) == 1 else default_case
+    if only is not None:
+        found["/invocations"] = (MLFLOW, inference.desks[only], None)
+    return found
+
+
+def _dialect_of(path: str) -> Dialect:
+    """The protocol whose clients ask for such a path, to word an error for them."""
+    if path.startswith("/v2"):
+        return OIP
+    return MLFLOW if path.endswith("/invocations") else PLAIN
+
+
+async def _send(send: Send, reply: Reply, headers: Headers) -> None:
+    head = [
+        (b"content-type", reply.content_type),
+        (b"content-length", str(len(reply.body)).encode()),
+        *reply.headers,
+    ]
+    if b"traceparent" in headers:
+        head.append((b"traceparent", headers[b"traceparent"]))
+    await send({"type": "http.response.start", "status": reply.status, "headers": head})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -1,0 +1,48 @@
+"""One write for each answer: uvicorn writes head and body apart, and each write on its own wakes the client."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_HEAD = b"HTTP/1."
+
+
+class JoinedTransport:
+    """A transport that holds the head of an answer until its body comes, or the loop turns."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write what was held and `data` at once; a head alone waits."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        elif data.startswith(_HEAD):
+            self._held = data
+            self._loop.call_soon(self._flush)  # an answer to HEAD has no body
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Write what was held, then close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol on such a transport."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(JoinedTransport(transport, self.loop))  # type: ignore[arg-type]

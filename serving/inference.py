@@ -1,0 +1,129 @@
+"""The one way from a request to its answer: read, check, score, write down, word."""
+
+import itertools
+import os
+import time
+from collections.abc import Mapping, Sequence
+
+from configs.case import Case
+from serving.contract import Checker
+from serving.dialects import Dialect, Request
+from serving.errors import BadRequest, ContractBroken
+from serving.ledger.entry import encode_entry
+from serving.ledger.ledger import Ledger
+from serving.logs import REQUEST_ID
+from serving.metrics import Metrics
+from serving.reasons import strongest_reasons
+from serving.records import Answer, Asked, Outcome, Part, Reply, Role, RowProblem, Rows, Value
+from serving.served import Arm, ServedCase
+from serving.shadow import Answered, Shadow
+
+_MOST_ID = 128
+_ID_LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-")
+
+
+class Desk:
+    """One case as a worker serves it: its models, its contract, and the typical values its reasons are told by."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.checker = Checker(case)
+        self.served = ServedCase(case)
+        self.typical: list[Value] = []
+        self.example: dict[str, Value] = {}
+        """A real row, for the documents."""
+
+
+class Inference:
+    """Answers requests, and lets no answer leave before it is in the prediction log."""
+
+    def __init__(self, cases: Sequence[Case], ledger: Ledger, metrics: Metrics, max_rows: int) -> None:
+        self.desks = {case.name: Desk(case) for case in cases}
+        self.ledger = ledger
+        self.metrics = metrics
+        self.max_rows = max_rows
+        self.shadow = Shadow(metrics, self._record_shadow)
+        self._prefix = os.urandom(6).hex()
+        self._numbers = itertools.count(1)
+
+    async def predict(self, dialect: Dialect, desk: Desk, request: Request, version: str | None = None) -> Reply:
+        """The answer to one request, in its protocol's words. Raises Refused."""
+        case = desk.case
+        asked = dialect.decode(request, case, self.max_rows)
+        rows, positions, problems = self._check(desk, asked)
+        request_id = self._request_id(request.headers, asked)
+        REQUEST_ID.set(request_id)
+        parts = await desk.served.answer(rows, request_id, version or asked.version) if rows.count else []
+        reasons = await self._reasons(desk, asked, rows, parts)
+        outcome = Outcome(Answer(request_id, parts), rows.count, problems, positions, reasons)
+        reply = dialect.encode(asked, outcome, case)
+        if not rows.count:
+            return reply
+        trace = _trace(request.headers)
+        payload = encode_entry(
+            case.name, case.contract.version, request_id, request.received, time.time(), rows, parts, trace
+        )
+        if self.ledger.waits_for_disk:
+            await self.ledger.commit(payload)
+        else:
+            self.ledger.record(payload)
+        arms = desk.served.arms
+        if arms.shadow and arms.challenger and any(part.role is Role.champion for part in parts):
+            self.shadow.offer(Answered(desk.served, rows, request_id, request.received, trace))
+        self.metrics.answered(case.name, parts, rows.count, time.perf_counter() - request.began)
+        return reply
+
+    def _check(self, desk: Desk, asked: Asked) -> tuple[Rows, list[int] | None, list[RowProblem]]:
+        try:
+            rows, positions, problems = desk.checker.check(asked)
+        except ContractBroken as error:
+            self._count_problems(desk.case.name, error.problems)
+            raise
+        if problems:
+            self._count_problems(desk.case.name, problems)
+        return rows, positions, problems
+
+    def _count_problems(self, case: str, problems: Sequence[RowProblem]) -> None:
+        for problem in problems:
+            self.metrics.fields_refused[case, problem.field or "row"] += 1
+
+    def _request_id(self, headers: Mapping[bytes, bytes], asked: Asked) -> str:
+        """The client's own id if it gave one that can be kept as it is, else a new one."""
+        own = headers.get(b"x-request-id") or (asked.request_id or "").encode()
+        if own and len(own) <= _MOST_ID and _ID_LETTERS.issuperset(own):
+            return own.decode("ascii")
+        return f"{self._prefix}-{next(self._numbers):x}"
+
+    async def _reasons(
+        self, desk: Desk, asked: Asked, rows: Rows, parts: Sequence[Part]
+    ) -> list[list[tuple[str, float]]] | None:
+        if not asked.reasons or not rows.count:
+            return None
+        arms = desk.served.arms
+        answering: Arm | None = next((arm for arm in arms.all if arm.version == parts[0].version), arms.champion)
+        if answering is None or not desk.typical:
+            raise BadRequest("This case has no typical values to give reasons by; ask without `reasons`.")
+        return await strongest_reasons(answering, rows, desk.case.contract.features, desk.typical, asked.reasons)
+
+    def _record_shadow(self, answered: Answered, part: Part) -> None:
+        case = answered.served.case
+        self.ledger.record(
+            encode_entry(
+                case.name,
+                case.contract.version,
+                answered.request_id,
+                answered.received,
+                time.time(),
+                answered.rows,
+                [part],
+                answered.trace,
+            )
+        )
+
+
+def _trace(headers: Mapping[bytes, bytes]) -> str | None:
+    """The trace id of a W3C `traceparent` header."""
+    parts = headers.get(b"traceparent", b"").split(b"-")
+    if len(parts) >= 4 and len(parts[1]) == 32 and all(letter in b"0123456789abcdef" for letter in parts[1]):
+        return parts[1].decode("ascii")
+    return None
