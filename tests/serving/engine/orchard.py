@@ -59,13 +59,13 @@ def orchard_case(problem: str, *, without: tuple[str, ...] = ()) -> Case:
 def apples(count: int, seed: int, growers: int = 30) -> pd.DataFrame:
     """Features of some apples; nobody measures acid, and one in ten values or so is missing where it may be."""
     draw = np.random.default_rng(seed)
-    picked = pd.Timestamp("2023-08-01") + pd.to_timedelta(draw.integers(0, 90 * 1440, count), unit="min")
+    picked = np.datetime64("2023-08-01", "us") + draw.integers(0, 90 * 1440, count).astype("timedelta64[m]")
     weight = draw.gamma(20, 8, count).round(1)
     # Some growers are frequent, most are rare, and with few of them none is.
     grower = np.where(draw.random(count) < 0.5, draw.zipf(1.3, count), draw.integers(growers, size=count)) % growers
     return pd.DataFrame(
         {
-            "picked": picked.to_series(index=range(count)).astype("datetime64[us]").mask(draw.random(count) < 0.1),
+            "picked": pd.Series(picked).mask(draw.random(count) < 0.1),
             "variety": draw.choice(VARIETIES, count, p=[0.3, 0.3, 0.2, 0.15, 0.045, 0.005]),
             "note": [f"note {number}" for number in range(count)],
             "weight": pd.Series(weight).mask(draw.random(count) < 0.2),
@@ -137,7 +137,7 @@ def fitted(ask: Ask) -> Fitted:
     y = _labels(ask, prices(frame, 2))
     left_out = tuple(name for name in ("note",) if name in case.contract.features)
     features = FeatureParams(calendar=_calendar(case), leave_out=left_out)
-    training = TrainingParams(estimator=ask.estimator, settings=dict(ask.settings))  # type: ignore[arg-type]
+    training = TrainingParams(estimator=ask.estimator, settings=dict(ask.settings))
     used = list(used_features(case, features))
     model: Any = build_pipeline(case, features, training, 3)
     if ask.calibration == "none":
@@ -159,9 +159,7 @@ def _labels(ask: Ask, price: np.ndarray) -> np.ndarray:
     if ask.problem == "binary":
         return (price >= 1.0).astype("int64")
     bounds = np.quantile(price, np.arange(1, ask.classes) / ask.classes)
-    return np.array([f"class {number:02}" for number in range(ask.classes)], dtype=object).astype(str)[
-        np.digitize(price, bounds)
-    ]
+    return np.array([f"class {number:02}" for number in np.digitize(price, bounds)])
 
 
 def _record(case: Case, ask: Ask, used: list[str], model: Any) -> Candidate:
