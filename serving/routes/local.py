@@ -15,8 +15,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from configs.errors import EvergreenError
 from configs.project import Project
+from serving.routes.errors import RoutesUnreadable
 from tasks.records import Record
 
 Look = tuple[int, int, int]
@@ -102,16 +102,6 @@ class LocalCopy:
         """Replace the case's routes, whole or not at all."""
         routes.write(self.routes(routes.case))
         sync(self.case(routes.case))
-
-
-class RoutesUnreadable(EvergreenError):
-    """Somebody else wrote the file: the keeper writes it whole."""
-
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(
-            f"{path.parent.name}/{path.name} of the local copy cannot be read: {why}. Whoever answers goes on; remove "
-            "the file, and the keeper writes it anew from the registry."
-        )
 
 
 def changed(path: str, last: Look | None) -> Look | None:

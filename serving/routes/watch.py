@@ -4,7 +4,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from serving.routes.local import CaseRoutes, LocalCopy, Look, RoutesUnreadable, changed
+from serving.routes.errors import RoutesUnreadable
+from serving.routes.local import CaseRoutes, LocalCopy, Look, changed
 
 log = logging.getLogger(__name__)
 

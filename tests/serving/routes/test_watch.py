@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.routes.local import CaseRoutes, LocalCopy, RouteEntry, RoutesUnreadable, changed
+from serving.routes.errors import RoutesUnreadable
+from serving.routes.local import CaseRoutes, LocalCopy, RouteEntry, changed
 from serving.routes.watch import Watch
 
 WHEN = datetime(2026, 11, 20, tzinfo=UTC)

@@ -1,0 +1,214 @@
+"""keeper: the one process that follows the registry and brings what it says into the local copy."""
+
+import gc
+import logging
+import os
+import shutil
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from configs.errors import EvergreenError
+from configs.project import Project
+from serving.routes.asking import Asking, Known
+from serving.routes.compose import compose
+from serving.routes.errors import RoutesUnreadable
+from serving.routes.local import CaseRoutes, LocalCopy, RouteEntry
+from serving.routes.prepare import LEFT, PREPARING, MakeEngine, Preparation
+from serving.routes.readying import Readying
+from serving.routes.retry import Retry
+from serving.routes.status import Alarms, CaseStatus, KeeperStatus, put
+from tasks.adapters.registry import ModelVersion
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.01
+_BEAT_SECONDS = 1.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_KEPT_WITHOUT_ROLE = 3
+"""Versions that left their roles are kept, the highest numbers first: a rollback may want one."""
+
+
+class Keeper:
+    """Brings each change of the registry into the local copy; the caller holds the copy's lock."""
+
+    def __init__(self, project: Project, make_engine: MakeEngine) -> None:
+        self._cases = project.cases
+        self._copy = LocalCopy.of(project)
+        self._wake = threading.Event()
+        self.alarms = Alarms(self._copy.alarms, _now)
+        self._asking = Asking(project, self._cases, self.alarms)
+        self._preparation = Preparation(project, self._copy, make_engine)
+        self._readying = Readying(self._ready, len(self._cases), self._wake.set)
+        self._known: dict[str, Known] = {}
+        self._routes = {case: self._read(case) for case in self._cases}
+        self._unwritten: dict[str, Retry] = {}
+        self._next_beat = 0.0
+        for case in self._cases:
+            _sweep(self._copy, case)
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow the registry until `stop` is set."""
+        gc.collect()
+        gc.freeze()  # a full collection over MLflow and scikit-learn would hold up a swap for a fifth of a second
+        while not stop.is_set():
+            self.turn()
+            self._wake.wait(_LOOK_SECONDS)
+            self._wake.clear()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the threads; what they are at is thrown away."""
+        self._asking.close()
+        self._readying.close()
+
+    def turn(self) -> None:
+        """Take what is new, and bring it into the routes."""
+        new = self._learn() | self._take_finished() | self._readying.due()
+        new |= {case for case, retry in self._unwritten.items() if retry.due}
+        for case in new & set(self._known):
+            self._settle(case)
+        if time.monotonic() >= self._next_beat:
+            self._beat()
+
+    def _learn(self) -> set[str]:
+        """Cases the registry says something new about."""
+        answer = self._asking.look()
+        if answer is None:
+            return set()
+        for case, known in answer.items():
+            if known is None:
+                self._missing(case)
+        found = {case: known for case, known in answer.items() if known and known != self._known.get(case)}
+        self._known |= found
+        return set(found)
+
+    def _missing(self, case: str) -> None:
+        """A registry without the model of a case that is served is a wrong one sooner than an order to stop."""
+        routes = self._routes[case]
+        if routes and routes.champion:
+            self.alarms.turn_on(
+                "model",
+                f"The registry knows no model `{case}` any more; version {routes.champion.version} goes on answering. "
+                "Check `stores.mlflow` of this place, or restore the registry from a backup.",
+                case,
+            )
+
+    def _take_finished(self) -> set[str]:
+        """Cases of which a version stands ready, or does not."""
+        found = set()
+        for version, error in self._readying.finished():
+            found.add(version.case)
+            if error is None:
+                self.alarms.turn_off("version", version.case, version.version)
+                continue
+            self._asking.forget(version)
+            if not isinstance(error, EvergreenError):
+                log.error("%s: version %s", version.case, version.version, exc_info=error)
+            what = f"Version {version.version} of `{version.case}` is not taken into service: {error}"
+            self.alarms.turn_on("version", what, version.case, version.version)
+        return found
+
+    def _settle(self, case: str) -> None:
+        """Have ready what has a role, and write who answers now if that changed."""
+        known, before = self._known[case], self._routes[case]
+        self._tell(case, known)
+        for version in _by_role(known):
+            self._readying.begin(version, champion=version.version == known.standing.champion)
+        ready = {v.version: entry for v in _by_role(known) if (entry := self._readying.entry(v))}
+        fields = compose(known.standing, ready, before)
+        if ready if before is None else any(getattr(before, name) != value for name, value in fields.items()):
+            self._write(case, fields)
+        self._tidy(case, set(known.versions))
+
+    def _tell(self, case: str, known: Known) -> None:
+        self.alarms.turn_off("model", case)
+        if known.standing.problem:
+            self.alarms.turn_on("traffic", f"The challenger gets no traffic: {known.standing.problem}", case)
+        else:
+            self.alarms.turn_off("traffic", case)
+        for topic in ("version", "plan"):
+            for about, version in self.alarms.topics(topic):
+                if about == case and version not in known.versions:
+                    self.alarms.turn_off(topic, case, version)
+
+    def _write(self, case: str, fields: dict[str, Any]) -> None:
+        before = self._routes[case]
+        routes = CaseRoutes(generation=before.generation + 1 if before else 1, written_at=_now(), **fields)
+        try:
+            self._copy.write_routes(routes)
+        except (EvergreenError, OSError) as error:
+            self._unwritten.setdefault(case, Retry(_FIRST_PAUSE, _LONGEST_PAUSE)).put_off()
+            self.alarms.turn_on("routes", f"The routes of `{case}` could not be written: {error}", case)
+            return
+        self._routes[case] = routes
+        self._unwritten.pop(case, None)
+        self.alarms.turn_off("routes", case)
+        log.info("%s: %s", case, _worded(routes))
+
+    def _tidy(self, case: str, wanted: set[str]) -> None:
+        """Remove versions that left their roles, but for the last few."""
+        routes = self._routes[case]
+        kept = wanted | {entry.version for entry in (routes.entries if routes else ())}
+        kept |= set(self._readying.under_way(case))
+        found = {path.name for path in self._copy.case(case).glob("*/") if path.name.isdigit()}
+        for version in sorted(found - kept, key=int)[:-_KEPT_WITHOUT_ROLE]:
+            self._readying.forget(case, version)
+            shutil.rmtree(self._copy.version(case, version))
+            log.info("%s: version %s has had no role for long and was removed here", case, version)
+
+    def _read(self, case: str) -> CaseRoutes | None:
+        try:
+            return self._copy.read_routes(case)
+        except RoutesUnreadable as error:
+            log.warning("%s", error)
+            return None
+
+    def _ready(self, version: ModelVersion) -> RouteEntry:
+        return self._preparation.ready(self._asking.registry, version)
+
+    def _beat(self) -> None:
+        self._next_beat = time.monotonic() + _BEAT_SECONDS
+        now = _now()
+        status = KeeperStatus(
+            at=now,
+            pid=os.getpid(),
+            registry_reachable=self._asking.reachable,
+            alarms=len(self.alarms),
+            cases={
+                case: CaseStatus(
+                    generation=routes.generation,
+                    seconds_since_change=(now - routes.written_at).total_seconds(),
+                    preparing=self._readying.under_way(case),
+                )
+                for case, routes in self._routes.items()
+                if routes
+            },
+        )
+        put(self._copy.status, status.model_dump_json(indent=2) + "\n")
+
+
+def _by_role(known: Known) -> list[ModelVersion]:
+    """Versions with a role, those first that users wait for."""
+    standing = known.standing
+    order = dict.fromkeys((standing.champion, standing.challenger, standing.retired))
+    return [known.versions[version] for version in order if version and version in known.versions]
+
+
+def _worded(routes: CaseRoutes) -> str:
+    named = {"champion": routes.champion, "challenger": routes.challenger, "retired": routes.retired}
+    who = ", ".join(f"{role} {entry.version} ({entry.engine})" for role, entry in named.items() if entry)
+    shadow = ", shadowing" if routes.shadow else ""
+    return f"generation {routes.generation}: {who or 'nobody answers'}; challenger's share {routes.share:g}{shadow}"
+
+
+def _sweep(copy: LocalCopy, case: str) -> None:
+    """Remove what a keeper that was killed had begun."""
+    for begun in (PREPARING, LEFT):
+        for folder in copy.case(case).glob(f"{begun}*"):
+            shutil.rmtree(folder)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
