@@ -142,7 +142,8 @@ def _select(table: pa.Table, columns: Sequence[str], *, known: bool) -> pa.Table
     missing = [name for name in columns if name not in table.column_names]
     if missing and known:
         raise LogUnreadable(
-            f"The predictions have no column `{missing[0]}`; they have {', '.join(sorted(table.column_names))}."
+            f"These predictions have no column `{missing[0]}`: it is in no contract they were checked against, or "
+            "it is dropped for privacy. Read them without `columns` to see what there is."
         )
     for name in missing:
         table = table.append_column(name, pa.nulls(0))
