@@ -218,8 +218,8 @@ class EntityName(Promise):
     def one(self, value: Any) -> str | None:
         if type(value) is str and value:
             return value
-        if type(value) is int:
-            return str(value)
+        if type(value) is int or (type(value) is float and abs(value) <= WHOLE and value.is_integer()):
+            return str(int(value))
         self._must_be_gap(value)
         return None
 

@@ -14,7 +14,7 @@ JSON = "application/json"
 _SMALL = 4096
 _WHITESPACE = b" \t\n\r"
 _STRING_OR_NAN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|NaN', re.DOTALL)
-_NO_JSON = re.compile(r"NaN|-?Infinity|-?nan|-?inf")
+_NO_JSON = re.compile(r"NaN|Infinity|nan|inf")
 
 
 def media_type(content_type: str) -> str:

@@ -25,7 +25,7 @@ def read_csv(body: bytes, case: Case, max_rows: int) -> Asked:
     header, rows = _lines(body, max_rows)
     if header and not header[0]:  # the index that pandas writes unless told not to
         header, rows = header[1:], [row[1:] for row in rows]
-    if len(set(header)) != len(header) or not all(header):
+    if not header or len(set(header)) != len(header) or not all(header):
         raise BadRequest(f"The header row is {shown(','.join(header))}, expected the name of each column, once.")
     cells = zip(*rows, strict=True) if rows else [()] * len(header)
     columns: dict[str, Sequence[Any]] = {

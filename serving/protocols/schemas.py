@@ -139,7 +139,8 @@ def _property(column: Column) -> Schema:
         return column_schema(column)
     if column.role is Role.entity:
         about = "What the prediction is about; keeps it with one model while two share the traffic."
-        return {"type": ["string", "integer", "null"], "minLength": 1, "description": about}
+        limits = {"minimum": -WHOLE, "maximum": WHOLE}  # JSON readers round whole numbers beyond, if not this one
+        return {"type": ["string", "integer", "null"], "minLength": 1, **limits, "description": about}
     if column.role is Role.event_time:
         about = "When the prediction is asked for; without an offset it is UTC."
         return {"type": ["string", "null"], "pattern": TIME, "description": about}

@@ -39,11 +39,11 @@ def wishes(given: dict[str, Any]) -> Wishes:
             hint = f"did you mean `{near[0]}`?" if near else f"expected {' or '.join(_KNOWN)}."
             raise BadRequest(f"{shown(name)} cannot be asked for, {hint}")
     reasons, partial = given.get("reasons", 0), given.get("partial", False)
-    if type(reasons) is not int or not 0 <= reasons <= MOST_REASONS:
+    if type(reasons) not in (int, float) or reasons not in range(MOST_REASONS + 1):
         raise BadRequest(f"`reasons` is {shown(reasons)}, expected a whole number from 0 to {MOST_REASONS}.")
     if type(partial) is not bool:
         raise BadRequest(f"`partial` is {shown(partial)}, expected true or false.")
-    return Wishes(reasons, partial)
+    return Wishes(int(reasons), partial)
 
 
 def _number(text: str) -> int | str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from configs.case import Case, Column, ColumnType
 from configs.read import read_case
+from serving.records import Answer, Outcome, Part, Role
 
 ROOT = Path(__file__).parents[3]
 FLIGHTS = read_case(ROOT, "flights")
@@ -134,3 +135,24 @@ def spoiled_row(random: Random, case: Case) -> Row:
     if random.random() < 0.3:
         del row[random.choice(list(row))]
     return row
+
+
+MAX_ROWS = 50
+
+
+def one_part(scores: Any, classes: tuple[Any, ...] = (0, 1), **changes: Any) -> Outcome:
+    """What the champion of version 3 answered, unless changed."""
+    part = Part(None, "3", Role.champion, scores, classes)
+    for name, value in changes.items():
+        setattr(part, name, value)
+    return Outcome(Answer("req-1", [part]), len(scores))
+
+
+def mixed_parts() -> Outcome:
+    """Three rows: the champion answered the second, the challenger the others, one of which the prior stood in for."""
+    parts = [
+        Part([1], "3", Role.champion, [0.75], (0, 1)),
+        Part([0], "4", Role.challenger, [0.25], (0, 1)),
+        Part([2], None, Role.fallback, [0.5], (0, 1), "timeout"),
+    ]
+    return Outcome(Answer("req-1", parts), 3)
