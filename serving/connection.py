@@ -6,6 +6,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _HEAD = b"HTTP/1."
+_LAST_REQUEST_SECONDS = 1.0
+"""Within which a busy client sends its next request."""
 
 
 class JoinedTransport:
@@ -41,8 +43,27 @@ class JoinedTransport:
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's protocol on such a transport."""
+    """uvicorn's protocol on such a transport; when the worker ends, it tells its client before it closes."""
+
+    _ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(JoinedTransport(transport, self.loop))  # type: ignore[arg-type]
+
+    def on_headers_complete(self) -> None:
+        """The head of a request was read."""
+        super().on_headers_complete()
+        if self._ending:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """The worker ends: the answer to the next request says so; a client that sends none is left after a while.
+
+        Closed at once, the connection would break the request that its client is sending this moment.
+        """
+        self._ending = True
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(_LAST_REQUEST_SECONDS, super().shutdown)
+        else:
+            super().shutdown()

@@ -78,9 +78,9 @@ class Supervisor:
                     self._look_after(child)
                 self._stop.wait(_LOOK_SECONDS)
         finally:
+            self._socket.close()  # whoever connects from now on is refused, not left waiting
             self._end(self._workers, self._params.drain_seconds + 5)
             self._end([self._keeper, self._compactor], 10)
-            self._socket.close()
             os.close(self._pipe_write)
             os.close(self._pipe_read)
 
