@@ -1,6 +1,5 @@
 """Trees as flat arrays: for `scan` the leaves that each value leaves over, for `walk` nodes beside their neighbours."""
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,19 +119,21 @@ def walk_arrays(trees: Sequence[Tree], baseline: Array, *, single: bool, takes_m
 
 
 def _lay_out(tree: Tree, root: int, first_set: int, nodes: Array, values: Array) -> None:
-    """Breadth first from `root` on, each right child behind its left one."""
-    waiting, free = deque([(0, root)]), root + 1
-    while waiting:
-        node, at = waiting.popleft()
-        values[at] = tree.value[node]
-        if tree.leaf[node]:
-            nodes[at] = (np.inf, at, 0)
-            continue
-        test = int(tree.column[node]) | (0 if tree.missing_left[node] else MISSING_RIGHT)
-        chosen = int(tree.set[node])
-        nodes[at] = (tree.cut[node], free, test) if chosen < 0 else (first_set + chosen, free, test | CATEGORY)
-        waiting += [(int(tree.left[node]), free), (int(tree.right[node]), free + 1)]
-        free += 2
+    """Level by level from `root` on, each right child behind its left one."""
+    test = np.where(tree.missing_left, tree.column, tree.column | MISSING_RIGHT)
+    test = np.where(tree.set < 0, test, test | CATEGORY)
+    cut = np.where(tree.set < 0, tree.cut, first_set + tree.set)
+    level, at, free = np.array([0]), np.array([root]), root + 1
+    while len(level):
+        values[at] = tree.value[level]
+        leaf = tree.leaf[level]
+        nodes["cut"][at[leaf]], nodes["left"][at[leaf]] = np.inf, at[leaf]
+        level, at = level[~leaf], at[~leaf]
+        left = free + 2 * np.arange(len(level))
+        nodes["cut"][at], nodes["left"][at], nodes["test"][at] = cut[level], left, test[level]
+        level = np.stack([tree.left[level], tree.right[level]], axis=1).reshape(-1)
+        at = np.stack([left, left + 1], axis=1).reshape(-1)
+        free += len(level)
 
 
 def _tests(tree: Tree, column: int) -> Array:

@@ -289,11 +289,13 @@ static void walk_rows(const Walk *plan, const double *rows, int64_t count, doubl
         }
 }
 
+/* As many rows at once as there is room for: a large tree is then brought into the cache once for all of them. */
 EXPORT int64_t walk_many(const Walk *plan, const double *x, int64_t n, double *out)
 {
     double rows[COLUMNS * ROWS];
-    for (int64_t row = 0; row < n; row += ROWS) {
-        int64_t count = n - row < ROWS ? n - row : ROWS;
+    int64_t most = COLUMNS * ROWS / plan->columns;
+    for (int64_t row = 0; row < n; row += most) {
+        int64_t count = n - row < most ? n - row : most;
         int64_t refused = gather(plan, x, n, row, count, rows);
         if (refused >= 0)
             return refused;
