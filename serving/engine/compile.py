@@ -25,7 +25,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 
-from configs.case import Contract
+from configs.case import ColumnType, Contract
 from serving.engine.encoders import one_hot_inputs, ordinal_inputs
 from serving.engine.errors import NotRecognised
 from serving.engine.estimators import Read, read_boosting, read_forest, read_linear
@@ -81,6 +81,9 @@ def compile_plan(model: Any, candidate: Candidate, contract: Contract) -> Compil
             read = _calibrated(read, calibrators)
     except NotRecognised as reason:
         return Unrecognised(str(reason))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # Another scikit-learn than the one this was written for keeps what it has learnt elsewhere.
+        return Unrecognised(f"it looks otherwise inside than expected ({type(error).__name__}: {error})")
     structure = Structure(
         classes=candidate.classes,
         inputs=tuple(inputs),
@@ -124,6 +127,9 @@ def _read(pipeline: Any, candidate: Candidate, contract: Contract) -> tuple[list
     taken = {*steps.strings, *steps.numbers, *steps.calendar}
     if taken != set(candidate.features) or not taken <= set(contract.features):
         raise NotRecognised("it takes other features than its record or the contract says")
+    kinds = {ColumnType.string: steps.strings, ColumnType.timestamp: [*steps.calendar]}
+    if any(name not in kinds.get(contract.columns[name].type, steps.numbers) for name in taken):
+        raise NotRecognised("it takes a feature as another type than the contract says")
     if tuple(getattr(model, "classes_", ())) != candidate.classes:
         raise NotRecognised("its classes are not those of its record")
     if len(steps.get_feature_names_out()) != len(set(steps.get_feature_names_out())) or not taken:

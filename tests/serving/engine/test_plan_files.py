@@ -1,5 +1,6 @@
 """A plan's files: read back equal, and never taken when they are altered, spoilt or would lead C out of its arrays."""
 
+import dataclasses
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from serving.engine.plan import Plan
 from serving.engine.scoring import CATEGORY
 from serving.engine.structure import ARRAYS_FILE, STRUCTURE_FILE
 from tasks.errors import ArtifactAltered, ArtifactMissing
+from tasks.features.artifact import MODEL_FILE, load_model, save_model
 from tasks.files import sha256
 
 from .orchard import Ask, Fitted, fitted
@@ -134,6 +136,19 @@ def test_a_plan_read_back_gives_the_same_bits(ask: Ask, tmp_path: Path) -> None:
     back = Plan.load(tmp_path, digest, model.features)
     assert back.structure.model_copy(update={"arrays_sha256": ""}) == model.compiled().structure
     assert np.array(back.score(model.rows)).tobytes() == np.array(model.plan().score(model.rows)).tobytes()
+
+
+@pytest.mark.parametrize(
+    "ask", [SCAN, FOREST, SUM, PRODUCT, dataclasses.replace(SCAN, calibration="isotonic")], ids=str
+)
+def test_a_model_read_back_makes_the_same_plan(ask: Ask, tmp_path: Path) -> None:
+    model = fitted(ask)
+    digest = save_model(model.model, tmp_path / MODEL_FILE)
+    back = dataclasses.replace(model, model=load_model(tmp_path / MODEL_FILE, digest)).compiled()
+    assert back.structure == model.compiled().structure
+    for name, array in model.compiled().arrays.items():
+        assert back.arrays[name].tobytes("A") == array.tobytes("A")
+        assert back.arrays[name].flags.c_contiguous == array.flags.c_contiguous
 
 
 @pytest.mark.parametrize("name", [STRUCTURE_FILE, ARRAYS_FILE])

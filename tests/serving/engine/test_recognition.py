@@ -1,5 +1,6 @@
 """Only what training builds is compiled; whatever else comes is left to the pipeline, and it is said why."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from configs.case import ColumnType
 from serving.engine.compile import CompiledPlan, Unrecognised, compile_plan
 from serving.engine.frame import frame_of
 from tasks.features.inputs import ContractInputs
@@ -118,6 +120,22 @@ def test_a_record_that_does_not_fit_the_model_is_not_compiled() -> None:
     model = fitted(BOOSTING)
     assert "its classes are not those of its record" in reason(model, model.model, classes=(1, 0))
     assert "other features than its record" in reason(model, model.model, features=("sugar",))
+
+
+def test_a_contract_that_changed_a_type_makes_no_plan() -> None:
+    model = fitted(BOOSTING)
+    columns = dict(model.case.contract.columns)
+    columns["spots"] = columns["spots"].model_copy(update={"type": ColumnType.string, "range": None})
+    contract = model.case.contract.model_copy(update={"columns": columns})
+    found = compile_plan(model.model, model.candidate, contract)
+    assert found == Unrecognised("it takes a feature as another type than the contract says")
+
+
+def test_a_model_that_another_library_made_is_not_compiled() -> None:
+    model = fitted(BOOSTING)
+    strange = copy.deepcopy(model.model)
+    del strange.steps[-1][1]._bin_mapper
+    assert "it looks otherwise inside than expected (AttributeError: " in reason(model, strange)
 
 
 def test_a_contract_without_a_feature_of_the_model_makes_no_plan() -> None:
