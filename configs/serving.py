@@ -1,4 +1,4 @@
-"""How a case is served: its fallbacks, its limits and what its prediction log keeps (`serving:` in configs/<case>.yaml)."""
+"""How a case is served: fallbacks, limits, and what its prediction log keeps (`serving:` in configs/<case>.yaml)."""
 
 from typing import Annotated, Literal, Self
 

@@ -6,6 +6,8 @@ import io
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -494,3 +496,22 @@ def test_a_pipeline_without_a_plan_is_served_in_batches_with_the_same_answers(
                 return [answer.json()["prediction"] for answer in await asyncio.gather(*asked)]
 
         assert asyncio.run(at_once()) == with_plan
+
+
+def test_nothing_that_its_own_document_allows_makes_it_fail(gateway: RunningGateway) -> None:
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{gateway.url}/openapi.json"]
+    # The flights of this clone have no champion: 503 is right for them.
+    limits = ["--include-path-regex", "bikes|invocations", "--exclude-path-regex", "flights|^/invocations"]
+    how = ["--checks", checks, "--max-examples", "10", "--phases", "examples,coverage,fuzzing"]
+    ended = subprocess.run(
+        [*command, *limits, *how, "--generation-deterministic"],
+        cwd=gateway.project.stores,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert ended.returncode == 0, ended.stdout[-3000:]
+    assert "8 selected" in ended.stdout
+    assert '"level":"error"' not in gateway.output.read_text()
