@@ -21,8 +21,8 @@ from typing import Any
 
 from benchmarks.serving import bodies
 from benchmarks.serving.contenders import OURS, Contender, Scene, contenders
-from benchmarks.serving.instruments import CACHE, Load, Measured, as_json, measure, run_load
-from benchmarks.serving.ours import CASE, prepare, say
+from benchmarks.serving.instruments import CACHE, Load, Measured, as_json, end_cleanly, measure, run_load
+from benchmarks.serving.ours import CASE, kind_of, prepare, say
 from benchmarks.serving.peers import PEERS, install
 from benchmarks.serving.processes import Server
 from configs.project import Project
@@ -48,6 +48,10 @@ POINTS = (
 )
 
 
+_TRIES = 2
+"""A contender that failed in so many rounds is left out of the rest."""
+
+
 @dataclass
 class Found:
     """Everything that was measured, by contender and point, and who could not be."""
@@ -55,10 +59,11 @@ class Found:
     runs: dict[str, dict[str, list[Measured]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     start_seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     memory_at_rest: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
 def main() -> None:
+    end_cleanly()
     asked = _arguments()
     found = Found()
     with tempfile.TemporaryDirectory(prefix="evergreen-compare-") as scratch:
@@ -67,9 +72,9 @@ def main() -> None:
         compared = contenders(scene, asked.ours, peers)
         for round_ in range(1, asked.rounds + 1):
             for contender in compared:
-                if contender.name not in found.failures:
+                if len(found.failures[contender.name]) < _TRIES:
                     _take_turn(contender, round_, asked.seconds, found)
-    text = "\n\n".join([_tables(found, compared), _notes(asked, found)])
+    text = "\n\n".join([_tables(found, compared), _table_of_processes(found, compared), _notes(asked, found)])
     print(text)
     _write(asked, found, text)
 
@@ -84,9 +89,10 @@ def _installed(name: str, cache: Path, found: Found) -> bool:
     try:
         install(name, cache)
     except RuntimeError as error:
-        found.failures[name] = str(error)
+        found.failures[name].append(str(error))
         say(f"{name}: {error}")
-    return name not in found.failures
+        return False
+    return True
 
 
 def _take_turn(contender: Contender, round_: int, seconds: float, found: Found) -> None:
@@ -101,7 +107,7 @@ def _take_turn(contender: Contender, round_: int, seconds: float, found: Found) 
                 if contender.ours or not point.only_ours:
                     found.runs[contender.name][point.name].append(_measured(contender, server, point, seconds))
     except (RuntimeError, OSError) as error:
-        found.failures[contender.name] = f"round {round_}: {error}"
+        found.failures[contender.name].append(f"round {round_}: {error}")
         say(f"{contender.name} FAILED: {error}")
 
 
@@ -156,6 +162,22 @@ def _line(name: str, runs: Sequence[Measured], first: Sequence[Measured], each: 
     return f"| {' | '.join(cells)} |"
 
 
+def _table_of_processes(found: Found, compared: Sequence[Contender]) -> str:
+    """Where the gateway's CPU time goes; compaction comes after the answers it is about."""
+    kinds = ("worker", "keeper", "compactor", "supervisor")
+    lines = [f"| CPU µs/req of | point | {' | '.join(kinds)} |", "|---" * 6 + "|"]
+    for one in compared:
+        for point, runs in found.runs[one.name].items() if one.ours else ():
+            each = [_median(_of_kind(run, kind) for run in runs) for kind in kinds]
+            lines.append(f"| {one.name} | {point} | {' | '.join(f'{value:,.1f}' for value in each)} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _of_kind(run: Measured, kind: str) -> float:
+    spent = sum(seconds for process, seconds in run.cpu_seconds.items() if kind_of(process) == kind)
+    return spent / run.result.answered * 1e6
+
+
 def _notes(asked: argparse.Namespace, found: Found) -> str:
     starts = ", ".join(f"{name} {_median(values):.1f}" for name, values in found.start_seconds.items())
     fallbacks = {
@@ -167,7 +189,7 @@ def _notes(asked: argparse.Namespace, found: Found) -> str:
         f"Medians of {asked.rounds} rounds of {asked.seconds:g} s; {_machine()}.",
         f"Seconds to the first answer: {starts}.",
         f"Answers of ours that were a fallback: {fallbacks}; the gateway's clone is `{asked.state}`.",
-        *(f"Not measured to the end: {name}: {why.splitlines()[0]}" for name, why in found.failures.items()),
+        *(f"{name} failed in {why.splitlines()[0]}" for name, several in found.failures.items() for why in several),
     ]
     return "\n\n".join(lines)
 

@@ -1,6 +1,7 @@
 """Who is compared: the gateway in several settings, and the peers; each with its requests and a check of answers."""
 
 import json
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -131,8 +132,12 @@ def _requests(scene: Scene, name: str, how: tuple[str, bodies.Words], rows: Sequ
 
 def _ask(server: Server, path: str, body: bytes) -> Any:
     request = urllib.request.Request(f"{server.url}{path}", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.loads(answer.read())
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        said = error.read().decode(errors="replace")[:500]
+        raise AnswersWrongly(f"{server.name} said {error.code}: {said}\n{server.tail()}") from error
 
 
 def _must_be(name: str, found: float, expected: float, *, exactly: bool) -> None:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -173,6 +175,11 @@ def build() -> Path:
         subprocess.run(command, check=True)
         part.replace(program)
     return program
+
+
+def end_cleanly() -> None:
+    """From now on SIGTERM (of `timeout`, say) ends what was started too, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
 
 
 def quiet_environment(**more: str) -> dict[str, str]:

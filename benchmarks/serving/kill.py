@@ -14,20 +14,19 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.serving.instruments import CACHE, Load, Result, Running
+from benchmarks.serving.instruments import CACHE, Load, Result, Running, end_cleanly
 from benchmarks.serving.logged import Compared, compare_with_log
-from benchmarks.serving.ours import free_port, prepare, say, start_gateway, write_flights
+from benchmarks.serving.ours import free_port, kind_of, prepare, say, start_gateway, write_flights
 from benchmarks.serving.processes import Server, command_of
 from configs.project import Project
 
 VICTIMS = ("worker", "everything", "worker", "compactor")
 """In turn."""
-_MODULES = {"worker": "serving.worker", "compactor": "serving.ledger"}
 
 
 class Gateway:
@@ -58,7 +57,7 @@ class Gateway:
             self._running.close()
             self._start()
             return
-        chosen = sorted(pid for pid in family if _MODULES[victim] in command_of(pid))
+        chosen = sorted(pid for pid in family if kind_of(command_of(pid)) == victim)
         if not chosen:
             raise RuntimeError(f"there is no {victim} to kill: {[command_of(pid) for pid in family]}")
         _kill({draw.choice(chosen)})
@@ -71,6 +70,7 @@ def _kill(pids: set[int]) -> None:
 
 
 def main() -> None:
+    end_cleanly()
     asked = _arguments()
     settings = {"log.durability": asked.durability, "log.segment_seconds": asked.segment_seconds}
     with ExitStack() as stack:
@@ -94,7 +94,7 @@ def _trial(number: int, trials: int, gateway: Gateway, load: Load, scratch: Path
     """Load, a kill at a random moment of it; gives the file with the ids of what was answered."""
     draw, ids = random.Random(number), scratch / f"{number}.ids"
     victim = VICTIMS[number % len(VICTIMS)]
-    running = Running(gateway.port, Load(**{**vars(load), "ids": ids}))
+    running = Running(gateway.port, replace(load, ids=ids))
     try:
         time.sleep(draw.uniform(0.1, 1.5))
         under_load = running.process.poll() is None

@@ -61,6 +61,7 @@ static Connection *connections, **idle;
 static size_t how_many_requests, turn;
 static int how_many, how_many_idle, busy, poll_fd, timer_fd;
 static uint64_t begun, until, due, patience;  /* `due`: when the next request of the open loop should be sent */
+static uint64_t last_wish;                    /* after which nothing more should have been sent */
 static FILE *ids_file, *changes_file;
 static volatile sig_atomic_t told_to_stop;
 
@@ -312,7 +313,8 @@ static void wait_and_serve(uint64_t wake) {
 }
 
 static void run(void) {
-    uint64_t at = begun, tick = begun, last_wish = until;  /* after `last_wish` nothing more should have been sent */
+    uint64_t at = begun, tick = begun;
+    last_wish = until;
     while ((more_to_ask(at) || busy) && at < last_wish + patience) {
         if (at >= tick) {
             for (int i = 0; i < how_many; i++) look_at(&connections[i], at);
@@ -363,16 +365,17 @@ static void print_series(const char *name, const uint64_t *values, double scale)
 }
 
 static void print_result(void) {
-    int whole_time = until < UINT64_MAX / 2 && !told_to_stop && (!asked.count || seen.sent < (uint64_t)asked.count);
+    int counted_out = asked.count && seen.sent >= (uint64_t)asked.count;
+    int whole_time = until < UINT64_MAX / 2 && !told_to_stop && !counted_out;
     double seconds = (double)((whole_time ? until : seen.end) - begun) / 1e9;
-    double unsent = asked.rate > 0 && whole_time && due < until ? ceil((double)(until - due) / 1e9 * asked.rate) : 0;
+    double overdue = asked.rate > 0 && !counted_out && due < last_wish ? (double)(last_wish - due) / 1e9 : 0;
     printf("{\"requests\": %lu, \"answered\": %lu, \"errors\": %lu, ", seen.sent, seen.answered,
            seen.refused + seen.lost + seen.late + seen.malformed);
     printf("\"kinds\": {\"refused\": %lu, \"lost\": %lu, \"timeout\": %lu, \"malformed\": %lu}, \"statuses\": {",
            seen.refused, seen.lost, seen.late, seen.malformed);
     for (int i = 0, first = 1; i < 600; i++)
         if (seen.statuses[i]) printf("%s\"%d\": %lu", first ? "" : ", ", i, seen.statuses[i]), first = 0;
-    printf("}, \"unsent\": %.0f, \"seconds\": %.4f, \"rate\": %.2f, ", unsent, seconds,
+    printf("}, \"unsent\": %.0f, \"seconds\": %.4f, \"rate\": %.2f, ", floor(overdue * asked.rate), seconds,
            seconds > 0 ? (double)(whole_time ? seen.in_time : seen.answered) / seconds : 0.0);
     printf("\"p50\": %.4f, \"p95\": %.4f, \"p99\": %.4f, \"p99.9\": %.4f, \"max\": %.4f, ", percentile_ms(.5),
            percentile_ms(.95), percentile_ms(.99), percentile_ms(.999), (double)seen.worst / 1e6);

@@ -1,6 +1,7 @@
 """Other servers with the same registered model, each in an environment of its own outside the project.
 
 They are bare: no contract, no log, no shares, no shadow. Each has its own batching switched on where it has one.
+mlflow and FastAPI have two processes that answer, as `-2` have; the others have one.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,13 @@ class Peer:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def _mlserver(seat: Seat) -> list[str]:
+def _mlserver(seat: Seat, workers: int = 0) -> list[str]:
     settings = {
         "host": "127.0.0.1",
         "http_port": seat.port,
         "grpc_port": free_port(),
         "metrics_port": free_port(),
-        "parallel_workers": 0,
+        "parallel_workers": workers,
         "debug": False,
         "max_gzip_size": None,
     }
@@ -77,6 +78,17 @@ def _bare_rows(_: Contract, rows: Any) -> tuple[dict[str, str], bytes]:
     return {}, json.dumps({"rows": list(rows)}, separators=(",", ":")).encode()
 
 
+_MLSERVER = Peer(
+    packages=("mlserver==1.7.1", "uvloop<0.22"),
+    command=_mlserver,
+    path="/v2/models/flights/infer",
+    words=bodies.v2,
+    read=lambda answer: list(answer["outputs"][0]["data"]),
+)
+_LITSERVE = Peer(
+    packages=("litserve==0.2.19",),
+    command=lambda s: s.run("python", "-m", f"{_ADAPTERS}.litserve_app", str(s.port), "1"),
+)
 PEERS: dict[str, Peer] = {
     "mlflow": Peer(
         packages=(f"mlflow=={version('mlflow')}",),
@@ -87,22 +99,17 @@ PEERS: dict[str, Peer] = {
         words=bodies.split,
         read=lambda answer: list(answer["predictions"]),
     ),
-    "mlserver": Peer(
-        packages=("mlserver==1.7.1", "uvloop<0.22"),
-        command=_mlserver,
-        path="/v2/models/flights/infer",
-        words=bodies.v2,
-        read=lambda answer: list(answer["outputs"][0]["data"]),
-    ),
+    "mlserver": _MLSERVER,
+    "mlserver-2": replace(_MLSERVER, command=lambda s: _mlserver(s, workers=2)),
     "fastapi": Peer(
         packages=(f"fastapi=={version('fastapi')}", "uvicorn==0.54.0", "uvloop==0.22.1", "httptools==0.9.0"),
         command=lambda s: s.run(
             "uvicorn", f"{_ADAPTERS}.fastapi_app:app", "--port", str(s.port), "--workers", "2", "--no-access-log"
         ),
     ),
-    "litserve": Peer(
-        packages=("litserve==0.2.19",),
-        command=lambda s: s.run("python", "-m", f"{_ADAPTERS}.litserve_app", str(s.port)),
+    "litserve": _LITSERVE,
+    "litserve-2": replace(
+        _LITSERVE, command=lambda s: s.run("python", "-m", f"{_ADAPTERS}.litserve_app", str(s.port), "2")
     ),
     "bentoml": Peer(
         packages=("bentoml==1.4.39",),
@@ -115,7 +122,7 @@ PEERS: dict[str, Peer] = {
     ),
     "ray": Peer(
         packages=("ray[serve]==2.60.0",),
-        command=lambda s: s.run("python", "-m", f"{_ADAPTERS}.ray_app", str(s.port), s.scratch),
+        command=lambda s: s.run("python", "-m", f"{_ADAPTERS}.ray_app", str(s.port), s.scratch / "ray"),
         path="/",
         environment={"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"},
     ),
@@ -126,7 +133,7 @@ def install(name: str, cache: Path = CACHE) -> Path:
     """The `bin` of an environment with the peer, made if it is not in the cache. Raises RuntimeError."""
     packages = [*(f"{library}=={version(library)}" for library in MODEL_LIBRARIES), *PEERS[name].packages]
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:12]
-    folder = cache / "environments" / f"{name}-{digest}"
+    folder = cache / "environments" / f"{name.partition('-')[0]}-{digest}"
     if not (folder / "done").exists():
         say(f"{name}: installing {', '.join(PEERS[name].packages)}")
         shutil.rmtree(folder, ignore_errors=True)
@@ -160,5 +167,5 @@ def start_peer(name: str, model: Path, body: bytes, cache: Path = CACHE) -> Iter
             **peer.environment,
         )
         with started(Command(name, peer.command(seat), scratch, environment, seat.port)) as server:
-            wait_until_ready(server, peer.path, body, patience=180)
+            wait_until_ready(server, peer.path, body, patience=300)
             yield server

@@ -14,6 +14,7 @@ MARK = "EVERGREEN_BENCHMARK"
 """Environment variable by which all that a server started is found again, also when it has left the family."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
+_ESTABLISHED = "01"
 
 
 class DidNotStart(RuntimeError):
@@ -37,7 +38,7 @@ class Server:
     port: int
     output: Path
     mark: str
-    stop_seconds: float = 30.0
+    stop_seconds: float = 60.0
     start_seconds: float = 0.0
     _known: set[int] = field(default_factory=set)
 
@@ -147,8 +148,8 @@ def owners_of_connections(server: Server) -> dict[int, int]:
     """For each client's port connected to the server: the process that holds the other end."""
     sockets = {}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, here, there, _state, *rest = line.split()
-        if int(here.split(":")[1], 16) == server.port:
+        _, here, there, state, *rest = line.split()
+        if state == _ESTABLISHED and int(here.split(":")[1], 16) == server.port:
             sockets[rest[5]] = int(there.split(":")[1], 16)
     return {sockets[inode]: pid for pid in server.processes() for inode in _sockets_of(pid) if inode in sockets}
 

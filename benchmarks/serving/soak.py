@@ -16,14 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.serving.instruments import CACHE, Load, Result, Running, as_json
+from benchmarks.serving.instruments import CACHE, Load, Result, Running, as_json, end_cleanly
 from benchmarks.serving.logged import logged_ids
-from benchmarks.serving.ours import prepare, say, start_gateway, write_flights
+from benchmarks.serving.ours import kind_of, prepare, say, start_gateway, write_flights
 from benchmarks.serving.processes import Server, command_of, memory_of
 from configs.project import Project
 from serving.ledger.places import segments_folder
-
-KINDS = {"serving.worker": "worker", "serving.routes": "keeper", "serving.ledger": "compactor"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class Look:
 
 
 def main() -> None:
+    end_cleanly()
     asked = _arguments()
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evergreen-soak-")))
@@ -67,24 +66,19 @@ def _soak(server: Server, project: Project, load: Load, every: float) -> tuple[l
         result = running.result()
     finally:
         running.stop()
-    spent = {_kind(pid): 0.0 for pid in server.processes()}
+    spent = {kind_of(command_of(pid)): 0.0 for pid in server.processes()}
     for pid, seconds in server.cpu().items():
-        spent[_kind(pid)] = spent.get(_kind(pid), 0.0) + seconds - before.get(pid, 0.0)
+        spent[kind_of(command_of(pid))] = spent.get(kind_of(command_of(pid)), 0.0) + seconds - before.get(pid, 0.0)
     return looks, result, spent
 
 
 def _look(server: Server, project: Project, second: float) -> Look:
     memory: dict[str, float] = {}
     for number, pid in enumerate(sorted(server.processes())):
-        kind = _kind(pid)
+        kind = kind_of(command_of(pid))
         memory[f"{kind} {number}" if kind == "worker" else kind] = memory_of(pid).rss
     segments = sum(path.stat().st_size for path in segments_folder(project).glob("*") if path.is_file())
     return Look(second, memory, segments / 1e6)
-
-
-def _kind(pid: int) -> str:
-    command = command_of(pid)
-    return next((kind for module, kind in KINDS.items() if module in command), "supervisor")
 
 
 def _tables(looks: list[Look], result: Result, rows: int, cpu: dict[str, float]) -> str:

@@ -14,6 +14,6 @@ class Flights:
     def __init__(self) -> None:
         self.model = Model()
 
-    @bentoml.api(batchable=True, max_batch_size=2000, max_latency_ms=1000, route="/predict")
+    @bentoml.api(batchable=True, max_batch_size=2000, max_latency_ms=60_000, route="/predict")
     def predict(self, rows: list[dict[str, Any]]) -> list[float]:
         return self.model.probabilities(rows)

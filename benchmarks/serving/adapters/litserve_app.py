@@ -39,5 +39,5 @@ class Flights(litserve.LitAPI):
 
 if __name__ == "__main__":
     api = Flights(max_batch_size=64, batch_timeout=0.005)
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1, timeout=120)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=int(sys.argv[2]), timeout=120)
     server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="warning")
