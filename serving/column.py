@@ -17,6 +17,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 WHOLE = 2**53
 """Beyond this a float64, which is what a model is given, no longer holds every whole number."""
+ENTITY = 2**63
+"""Whole numbers that name an entity fit in 64 bits: a JSON parser makes others inexact."""
 _SHOWN = 40
 _LISTED = 20
 _NONE = type(None)
@@ -218,7 +220,7 @@ class EntityName(Promise):
     def one(self, value: Any) -> str | None:
         if type(value) is str and value:
             return value
-        if type(value) is int or (type(value) is float and abs(value) <= WHOLE and value.is_integer()):
+        if type(value) in (int, float) and abs(value) < ENTITY and value == int(value):
             return str(int(value))
         self._must_be_gap(value)
         return None

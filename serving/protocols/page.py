@@ -153,6 +153,8 @@ def _columns(name: str, schema: dict[str, Any]) -> str:
 
 
 def _type(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(either["type"] for either in schema["anyOf"])
     if "type" not in schema:
         return "anything"
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]

@@ -32,16 +32,16 @@ def decode(  # noqa: PLR0913 - the same for each protocol
 ) -> Asked:
     """What the client asks for. Raises Refused."""
     document = read_json(body, content_type, headers)
+    wished = in_query(query) if query else NONE
     if type(document) is dict and type(document.get("rows")) is not list:
         no_key_twice(body, len(document))
-        wished = wishes(in_query(query)) if query else NONE
         return Asked(records=[document], count=1, reasons=wished.reasons, partial=wished.partial)
     if type(document) not in (dict, list):
         raise BadRequest(f"The body is {shown(document)}, expected an object with the columns of {case.name}.")
     rows, beside = (document.pop("rows"), document) if type(document) is dict else (document, {})
     must_be_objects(rows, max_rows)
     no_key_twice(body, sum(map(len, rows)) + (len(beside) + 1 if rows is not document else 0))
-    wished = wishes({**in_query(query), **beside})
+    wished = wishes(beside, wished)
     return Asked(records=rows, count=len(rows), reasons=wished.reasons, partial=wished.partial, form=_SEVERAL)
 
 

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from configs.case import Case, Column, ColumnType, Problem, Role
-from serving.column import WHOLE
+from serving.column import ENTITY, WHOLE
 from serving.protocols.wishes import MOST_REASONS
 
 Schema = dict[str, Any]
@@ -139,8 +139,11 @@ def _property(column: Column) -> Schema:
         return column_schema(column)
     if column.role is Role.entity:
         about = "What the prediction is about; keeps it with one model while two share the traffic."
-        limits = {"minimum": -WHOLE, "maximum": WHOLE}  # JSON readers round whole numbers beyond, if not this one
-        return {"type": ["string", "integer", "null"], "minLength": 1, **limits, "description": about}
+        text, number = (
+            {"type": "string", "minLength": 1},
+            {"type": "integer", "minimum": 1 - ENTITY, "maximum": ENTITY - 1},
+        )
+        return {"anyOf": [text, number, {"type": "null"}], "description": about}
     if column.role is Role.event_time:
         about = "When the prediction is asked for; without an offset it is UTC."
         return {"type": ["string", "null"], "pattern": TIME, "description": about}

@@ -125,11 +125,8 @@ def test_a_column_is_described_with_type_unit_range_and_gaps() -> None:
     }  # fmt: skip
 
 
-def _is_unusual(case: Case, row: Row) -> bool:
-    """Whether a time or a whole number as entity is written in a way that is taken but not promised."""
-    entity = row.get(case.contract.entity)
-    if isinstance(entity, int) and abs(entity) > 2**53:
-        return True
+def _time_is_unusual(case: Case, row: Row) -> bool:
+    """Whether a time is written in a way that is taken but not promised."""
     times = [name for name, column in case.contract.columns.items() if column.type is ColumnType.timestamp]
     return any(isinstance(row.get(name), str) and not re.search(TIME, row[name]) for name in times)
 
@@ -140,7 +137,7 @@ def test_a_row_fits_the_schema_if_and_only_if_it_keeps_the_contract(case: Case) 
     told = {True: 0, False: 0}
     for nth in range(600):
         row = (good_row if nth % 2 else spoiled_row)(random, case)
-        if _is_unusual(case, row):
+        if _time_is_unusual(case, row):
             continue
         try:
             checker.check(Asked(records=[row], count=1))

@@ -68,8 +68,9 @@ def test_wishes_stand_beside_the_rows_or_in_the_address() -> None:
     ],
 )
 def test_an_unknown_wish_is_refused(query: bytes, message: str) -> None:
-    with pytest.raises(BadRequest, match=message):
-        asked(FLIGHT, query)
+    for document in (FLIGHT, {"rows": [FLIGHT], "reasons": 1, "partial": True}):
+        with pytest.raises(BadRequest, match=message):
+            asked(document, query)
 
 
 @pytest.mark.parametrize(
