@@ -9,12 +9,7 @@ EvergreenError            (configs.errors)
     └── LogUnreadable     what was asked of the log cannot be given
 """
 
-import errno
-
 from configs.errors import EvergreenError
-
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""Another file would have no more room than this one."""
 
 
 class LedgerError(EvergreenError):
@@ -22,10 +17,8 @@ class LedgerError(EvergreenError):
 
 
 class LogUnwritable(LedgerError):
-    def __init__(self, cause: str, *, number: int | None = None) -> None:
+    def __init__(self, cause: str) -> None:
         self.cause = cause
-        self.another_may_do = number not in NO_ROOM
-        """Whether a segment in another file could take the entry."""
         super().__init__(
             f"The prediction log cannot be written: {cause}. Nothing of the entry was kept. Make room on its disk, "
             "or mend it; writing is tried again with each request."

@@ -35,7 +35,7 @@ class SegmentWriter:
         try:
             self._handle = _begin(self.path, first)
         except OSError as error:
-            raise LogUnwritable(_worded(error), number=error.errno) from error
+            raise LogUnwritable(_worded(error)) from error
         self.size = self._empty = len(first)
         self._synced = 0
 
@@ -55,7 +55,7 @@ class SegmentWriter:
             written = os.write(self._handle, data)
         except OSError as error:
             self._take_back()
-            raise LogUnwritable(_worded(error), number=error.errno) from error
+            raise LogUnwritable(_worded(error)) from error
         if written != len(data):
             self._take_back()
             raise LogUnwritable(f"only {written} of {len(data)} bytes found room")

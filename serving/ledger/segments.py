@@ -66,7 +66,7 @@ class Segments:
         """What one file cannot take, another may: a file can be too large, or lie on a broken block."""
         if self._segment is not None and not self._segment.usable:
             self._leave(self._segment)
-        if self._closed or not error.another_may_do or time.monotonic() < self._begin_again_at:
+        if self._closed or time.monotonic() < self._begin_again_at:
             raise error
         another = self._make()
         try:
@@ -90,7 +90,7 @@ class Segments:
             return SegmentWriter(self._folder, next(self._names), header)
         except OSError as error:
             self._pause(error.strerror or str(error))
-            raise LogUnwritable(self._cause, number=error.errno) from error
+            raise LogUnwritable(self._cause) from error
         except LogUnwritable as error:
             self._pause(error.cause)
             raise

@@ -6,7 +6,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 
 class Flaky(MemoryFileSystem):  # type: ignore[misc]
-    """A store that is not an object store, can be out of reach, and shows half-written files."""
+    """A store that is no object store, remembers its listings, can be out of reach, and shows half-written files."""
 
     protocol = "flaky"
     store: ClassVar[dict[str, Any]] = {}
@@ -14,6 +14,7 @@ class Flaky(MemoryFileSystem):  # type: ignore[misc]
     down: ClassVar[bool] = False
     lying: ClassVar[bool] = False
     asked: ClassVar[list[str]] = []
+    listings: ClassVar[dict[str, Any]] = {}
 
     def _reach(self, what: str) -> None:
         type(self).asked.append(what)
@@ -26,7 +27,12 @@ class Flaky(MemoryFileSystem):  # type: ignore[misc]
 
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> Any:
         self._reach(f"ls {path}")
-        return super().ls(path, detail=detail, **kwargs)
+        if path not in type(self).listings:
+            type(self).listings[path] = super().ls(path, detail=True, **kwargs)
+        return type(self).listings[path]
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        type(self).listings.clear()
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
         self._reach(f"pipe {path}")

@@ -141,6 +141,18 @@ def test_a_whole_entry_that_cannot_be_read_is_kept_aside_and_costs_no_other(
     assert "secret" not in caplog.text
 
 
+def test_entries_whose_lengths_are_wrong_do_not_make_up_for_one_another(log: Log) -> None:
+    def odd(moons: list[float], scores: list[float]) -> bytes:
+        rows, part = Rows(1, [[*moons]], [None], [None]), Part(None, "1", Role.champion, scores, ())
+        return encode_entry("tides", 1, "odd", 1.0, NOON.timestamp(), rows, [part], None)
+
+    odd_ones = (odd([1.0, 2.0], [1.0]), odd([], [1.0]), odd([1.0], [1.0, 2.0]), odd([1.0], []))
+    log.write("w0-1-000001", odd_ones[0], odd_ones[1], tide("a"))
+    log.write("w0-1-000002", odd_ones[2], odd_ones[3])
+    log.compact()
+    assert [(row["request_id"], row["moon"]) for row in log.read("tides")] == [("a", 0.25)]
+
+
 def test_a_segment_whose_disk_fails_waits_and_stops_no_other(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = log.write("w0-1-000001", bird("a"))
     log.write("w0-1-000002", bird("b"))

@@ -14,7 +14,7 @@ import pytest
 from serving.ledger.entry import decode_entry
 from serving.ledger.header import Header
 from serving.ledger.recovery import recover
-from serving.ledger.segment import Segment
+from serving.ledger.segment import SEALED, Segment
 from tests.serving.ledger.conftest import CASES, Log
 
 ROOT = Path(__file__).parents[3]
@@ -94,8 +94,8 @@ def kill_and_count(log: Log, workers: int, seconds: float) -> int:
 def whole_ids(log: Log) -> list[str]:
     recover(log.folder)
     ids = []
-    for name in log.segments():
-        segment = Segment(log.folder / name)
+    for sealed in sorted(log.folder.glob(f"*{SEALED}")):
+        segment = Segment(sealed)
         ids += [decode_entry(payload, CASES).request_id for payload in segment]
         assert segment.left_out == 0, "something torn is left"
     return ids

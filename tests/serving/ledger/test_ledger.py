@@ -157,6 +157,7 @@ def test_a_full_disk_refuses_the_answer_and_is_noticed_to_have_room_again_withou
         for _ in range(3):
             with pytest.raises(Unavailable, match=REFUSED):
                 ledger.record(bird("lost"))
+        time.sleep(0.2)
         assert ledger.failing == "No space left on device"
     soon(lambda: ledger.failing is None, "it did not notice the room")
     ledger.record(bird("b"))
@@ -190,14 +191,15 @@ def test_when_one_file_can_take_no_more_another_is_begun_and_nothing_is_refused(
     assert sorted(entries(log)) == [bird("first"), bird("other")]
 
 
-def test_on_a_broken_disk_files_are_not_made_by_the_thousand(
-    log: Log, open_ledger: Open, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_on_a_disk_that_takes_nothing_files_are_not_made_by_the_thousand(
+    log: Log, open_ledger: Open, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     ledger = open_ledger(when_full="answer", sync_ms=60_000)
     made = []
     opened = os.open
     monkeypatch.setattr(os, "open", lambda *a, **k: (made.append(a), opened(*a, **k))[1])
-    monkeypatch.setattr(os, "write", refuse(errno.EIO))
+    monkeypatch.setattr(os, "write", refuse(number))
     for _ in range(1000):
         ledger.record(bird("lost"))
     assert ledger.unlogged == 1000

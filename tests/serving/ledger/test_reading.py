@@ -199,8 +199,9 @@ def test_a_segment_compacted_and_merged_between_reading_it_and_reading_parquet_i
     assert len(log.files()) == 1
 
 
-def test_a_segment_sealed_or_compacted_between_listing_and_reading_it_is_not_missed(
-    log: Log, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("listings", [1, 2])
+def test_a_segment_sealed_or_compacted_between_listings_and_reading_is_not_missed(
+    log: Log, monkeypatch: pytest.MonkeyPatch, listings: int
 ) -> None:
     log.write("w0-1-000001", bird("compacted"))
     writer = log.begin("w0-1-000002")
@@ -211,16 +212,16 @@ def test_a_segment_sealed_or_compacted_between_listing_and_reading_it_is_not_mis
         writer.seal()
 
     glob = Path.glob
-    suffixes: list[str] = []
+    listed: list[str] = []
 
-    def listed(folder: Path, pattern: str) -> list[Path]:
+    def interrupted(folder: Path, pattern: str) -> list[Path]:
         found = list(glob(folder, pattern))
-        suffixes.append(pattern)
-        if suffixes == ["*.open", "*.sealed"]:
+        listed.append(pattern)
+        if len(listed) == listings:
             step()
         return found
 
-    monkeypatch.setattr(Path, "glob", listed)
+    monkeypatch.setattr(Path, "glob", interrupted)
     assert log.ids(fresh=True) == ["compacted", "sealed"]
 
 

@@ -97,9 +97,8 @@ def test_every_way_in_which_a_disk_fails_is_a_log_that_cannot_be_written(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "write", refuse)
-    with pytest.raises(LogUnwritable, match=os.strerror(number)) as caught:
+    with pytest.raises(LogUnwritable, match=os.strerror(number)):
         writer.append(bird("a"))
-    assert caught.value.another_may_do == (number == errno.EIO)
 
 
 def test_a_writer_that_cannot_take_a_torn_entry_back_is_not_used_any_more(

@@ -28,6 +28,7 @@ def _empty_stores() -> Iterator[None]:
     Flaky.store.clear()
     Flaky.down = Flaky.lying = False
     Flaky.asked.clear()
+    Flaky.listings.clear()
 
 
 @pytest.fixture(params=["folder", "file", "memory", "flaky"])
