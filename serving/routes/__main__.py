@@ -34,10 +34,10 @@ def keep(project: Project) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     # MLflow reads the environment when it is imported, and takes seconds that a keeper in waiting need not pay.
-    from serving.routes.engines import engine_maker  # noqa: PLC0415
+    from serving.routes.engines import make_engine  # noqa: PLC0415
     from serving.routes.keeper import Keeper  # noqa: PLC0415
 
-    Keeper(project, engine_maker(project)).run(stop)
+    Keeper(project, make_engine).run(stop)
 
 
 if __name__ == "__main__":

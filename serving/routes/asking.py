@@ -1,11 +1,9 @@
 """asking: what the registry says, in a thread of its own, so that a server that hangs holds nobody up."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from configs.errors import EvergreenError
 from configs.project import Project
 from serving.routes.pulse import pulse_of
 from serving.routes.retry import Retry
@@ -13,8 +11,6 @@ from serving.routes.status import Alarms
 from tasks.adapters.addresses import absolute
 from tasks.adapters.registry import ModelVersion, Registry, Standing
 from tasks.errors import StoreUnreachable
-
-log = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 0.05
 """How long a look waits for an answer; one that takes longer is taken by a later look."""
@@ -86,12 +82,7 @@ class Asking:
         question, self._question = self._question, None
         try:
             answer = question.result()
-        except EvergreenError as error:
-            self._retry.put_off()
-            self._lost(error)
-            return None
-        except Exception as error:  # MLflow's own: who answers goes on, and a person is told
-            log.exception("the registry gave no answer that can be used")
+        except Exception as error:  # noqa: BLE001 - whatever MLflow raises, who answers goes on and a person is told
             self._retry.put_off()
             self._lost(error)
             return None
@@ -105,7 +96,7 @@ class Asking:
         self._due = True
         # What comes back may be another registry, with other models under the same numbers.
         self._versions = {}
-        self._alarms.turn_on(_TOPIC, f"Who answers goes on answering, and nothing new is learnt. {error}")
+        self._alarms.turn_on(_TOPIC, f"Who answers goes on answering, and nothing new is learnt. {error}", fault=error)
 
     def _ask(self) -> Answer:
         if self._registry is None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.routes.local import CaseRoutes, RouteEntry
+from serving.routes.prepared import as_pipeline
 from tasks.adapters.registry import Standing
 
 
@@ -27,6 +28,18 @@ def compose(standing: Standing, ready: Mapping[str, RouteEntry], before: CaseRou
         "share": standing.traffic.share if challenger else 0.0,
         "shadow": standing.traffic.shadow and challenger is not None,
     }
+
+
+def without_plan(routes: CaseRoutes, version: str) -> dict[str, Any]:
+    """What the routes should say when nothing changes but that `version` answers as the pipeline itself."""
+    fields = {
+        name: getattr(routes, name) for name in CaseRoutes.model_fields if name not in ("generation", "written_at")
+    }
+    for role in ("champion", "challenger", "retired"):
+        entry = fields[role]
+        if entry and entry.version == version:
+            fields[role] = as_pipeline(entry)
+    return fields
 
 
 def _of(ready: Mapping[str, RouteEntry], version: str | None) -> RouteEntry | None:

@@ -1,17 +1,16 @@
 """engines: what a version answers with: a plan if it gives the pipeline's bits, else the pipeline itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from configs.project import Project
 from serving.engine.compile import CompiledPlan, Unrecognised, compile_plan
 from serving.engine.errors import KernelMissing
 from serving.engine.example import write_example
 from serving.engine.frame import frame_of, rows_of
 from serving.engine.prove import edge_rows, first_difference
 from serving.records import Rows
-from serving.routes.prepare import Made, MakeEngine, Material
+from serving.routes.prepare import Made, Material
 from serving.routes.recorded import delivered_rows, logged_rows
 from tasks.errors import AnswersDiffer
 from tasks.features.artifact import score
@@ -21,22 +20,21 @@ _RECORDED_ROWS = 1000
 """Of each source: enough to meet every common value, and a fraction of a second."""
 
 
-def engine_maker(project: Project) -> MakeEngine:
-    """Makes the engines of a project's versions, proven on its delivered and its logged rows too."""
+def make_engine(material: Material) -> Made:
+    """Write the example a worker checks itself by, and the plan, if there is one and it can be trusted.
 
-    def make(material: Material) -> Made:
-        example = _write_example(material)
-        contract = material.case.contract
-        compiled = compile_plan(material.model, material.candidate, contract)
-        if isinstance(compiled, Unrecognised):
-            return Made(None, 0, compiled.reason)
-        try:
-            rows, because = _compared(material, compiled, _trials(project, material, compiled, example))
-        except KernelMissing as error:
-            return Made(None, 0, str(error))
-        return Made(None, rows, because) if because else Made(compiled.write(material.folder), rows)
-
-    return make
+    A plan is compared with the pipeline on the example, on edge rows, and on delivered and logged rows of the project.
+    """
+    example = _write_example(material)
+    contract = material.case.contract
+    compiled = compile_plan(material.model, material.candidate, contract)
+    if isinstance(compiled, Unrecognised):
+        return Made(None, 0, compiled.reason)
+    try:
+        rows, because = _compared(material, compiled, _trials(material, compiled, example))
+    except KernelMissing as error:
+        return Made(None, 0, str(error))
+    return Made(None, rows, because) if because else Made(compiled.write(material.folder), rows)
 
 
 def _write_example(material: Material) -> Rows:
@@ -51,26 +49,21 @@ def _write_example(material: Material) -> Rows:
     return rows
 
 
-def _trials(
-    project: Project, material: Material, compiled: CompiledPlan, example: Rows
-) -> Iterator[tuple[str, Callable[[], Rows]]]:
-    case = material.case
+def _trials(material: Material, compiled: CompiledPlan, example: Rows) -> Iterator[tuple[str, Rows]]:
+    project, case = material.project, material.case
     # Drawn by the model itself: the same version meets the same rows wherever it is proven.
     seed = int(material.model_sha256[:8], 16)
-    yield "its input example", lambda: example
-    yield "rows made to find a difference", lambda: edge_rows(compiled, case.contract, example, seed)
-    yield "delivered rows", lambda: delivered_rows(project, case, _RECORDED_ROWS)
-    yield "logged rows", lambda: logged_rows(project, case, _RECORDED_ROWS)
+    yield "its input example", example
+    yield "rows made to find a difference", edge_rows(compiled, case.contract, example, seed)
+    yield "delivered rows", delivered_rows(project, case, _RECORDED_ROWS)
+    yield "logged rows", logged_rows(project, case, _RECORDED_ROWS)
 
 
-def _compared(
-    material: Material, compiled: CompiledPlan, trials: Iterator[tuple[str, Callable[[], Rows]]]
-) -> tuple[int, str | None]:
+def _compared(material: Material, compiled: CompiledPlan, trials: Iterator[tuple[str, Rows]]) -> tuple[int, str | None]:
     """How many rows were compared, and the first difference. Raises KernelMissing."""
     contract, compared = material.case.contract, 0
     plan = compiled.plan(contract.features)
-    for what, made in trials:
-        rows = made()
+    for what, rows in trials:
         difference = first_difference(plan, material.model, material.candidate, contract, rows)
         compared += rows.count
         if difference:

@@ -12,10 +12,12 @@ from typing import Any
 from configs.errors import EvergreenError
 from configs.project import Project
 from serving.routes.asking import Asking, Known
-from serving.routes.compose import compose
+from serving.routes.auditing import Auditing
+from serving.routes.compose import compose, without_plan
 from serving.routes.errors import RoutesUnreadable
 from serving.routes.local import CaseRoutes, LocalCopy, RouteEntry
-from serving.routes.prepare import LEFT, PREPARING, MakeEngine, Preparation
+from serving.routes.prepare import MakeEngine, Preparation, sweep
+from serving.routes.prepared import Distrusted, read_distrusted
 from serving.routes.readying import Readying
 from serving.routes.retry import Retry
 from serving.routes.status import Alarms, CaseStatus, KeeperStatus, put
@@ -44,9 +46,10 @@ class Keeper:
         self._known: dict[str, Known] = {}
         self._routes = {case: self._read(case) for case in self._cases}
         self._unwritten: dict[str, Retry] = {}
+        self._auditing = Auditing(project, self._copy, self._wake.set)
         self._next_beat = 0.0
         for case in self._cases:
-            _sweep(self._copy, case)
+            sweep(self._copy, case)
 
     def run(self, stop: threading.Event) -> None:
         """Follow the registry until `stop` is set."""
@@ -60,8 +63,8 @@ class Keeper:
 
     def close(self) -> None:
         """Let go of the threads; what they are at is thrown away."""
-        self._asking.close()
-        self._readying.close()
+        for beside in (self._asking, self._readying, self._auditing):
+            beside.close()
 
     def turn(self) -> None:
         """Take what is new, and bring it into the routes."""
@@ -69,6 +72,7 @@ class Keeper:
         new |= {case for case, retry in self._unwritten.items() if retry.due}
         for case in new & set(self._known):
             self._settle(case)
+        self._take_audited()
         if time.monotonic() >= self._next_beat:
             self._beat()
 
@@ -78,16 +82,17 @@ class Keeper:
         if answer is None:
             return set()
         for case, known in answer.items():
-            if known is None:
-                self._missing(case)
+            self._tell_missing(case, known)
         found = {case: known for case, known in answer.items() if known and known != self._known.get(case)}
         self._known |= found
         return set(found)
 
-    def _missing(self, case: str) -> None:
+    def _tell_missing(self, case: str, known: Known | None) -> None:
         """A registry without the model of a case that is served is a wrong one sooner than an order to stop."""
         routes = self._routes[case]
-        if routes and routes.champion:
+        if known:
+            self.alarms.turn_off("model", case)
+        elif routes and routes.champion:
             self.alarms.turn_on(
                 "model",
                 f"The registry knows no model `{case}` any more; version {routes.champion.version} goes on answering. "
@@ -104,11 +109,33 @@ class Keeper:
                 self.alarms.turn_off("version", version.case, version.version)
                 continue
             self._asking.forget(version)
-            if not isinstance(error, EvergreenError):
-                log.error("%s: version %s", version.case, version.version, exc_info=error)
             what = f"Version {version.version} of `{version.case}` is not taken into service: {error}"
-            self.alarms.turn_on("version", what, version.case, version.version)
+            self.alarms.turn_on("version", what, version.case, version.version, fault=error)
         return found
+
+    def _take_audited(self) -> None:
+        """Where a plan gave another answer than its pipeline, the pipeline answers from now on."""
+        try:
+            found = self._auditing.look({case: routes for case, routes in self._routes.items() if routes})
+        except Exception as error:  # noqa: BLE001 - an audit that cannot be made is told; who answers goes on
+            self.alarms.turn_on("audit", f"The answers of plans are not audited: {error}", fault=error)
+            return
+        for case, version, what in found or ():
+            Distrusted(what=what, at=_now()).write_in(self._copy.version(case, version))
+            self._readying.distrust(case, version)
+            self._alarm_of(case, version)
+            if routes := self._routes[case]:
+                self._write(case, without_plan(routes, version))
+        if found is not None:
+            self.alarms.turn_off("audit")
+
+    def _alarm_of(self, case: str, version: str) -> None:
+        if distrusted := read_distrusted(self._copy.version(case, version)):
+            what = (
+                f"Version {version} of `{case}` answers as the pipeline itself, because its plan answered otherwise: "
+                f"{distrusted.what}. Its folder in the local copy holds the plan."
+            )
+            self.alarms.turn_on("plan", what, case, version)
 
     def _settle(self, case: str) -> None:
         """Have ready what has a role, and write who answers now if that changed."""
@@ -123,15 +150,16 @@ class Keeper:
         self._tidy(case, set(known.versions))
 
     def _tell(self, case: str, known: Known) -> None:
-        self.alarms.turn_off("model", case)
         if known.standing.problem:
             self.alarms.turn_on("traffic", f"The challenger gets no traffic: {known.standing.problem}", case)
         else:
             self.alarms.turn_off("traffic", case)
+        for version in known.versions:
+            self._alarm_of(case, version)
         for topic in ("version", "plan"):
-            for about, version in self.alarms.topics(topic):
-                if about == case and version not in known.versions:
-                    self.alarms.turn_off(topic, case, version)
+            for about, number in self.alarms.topics(topic):
+                if about == case and number not in known.versions:
+                    self.alarms.turn_off(topic, case, number)
 
     def _write(self, case: str, fields: dict[str, Any]) -> None:
         before = self._routes[case]
@@ -181,6 +209,7 @@ class Keeper:
                     generation=routes.generation,
                     seconds_since_change=(now - routes.written_at).total_seconds(),
                     preparing=self._readying.under_way(case),
+                    audited=self._auditing.audited(case),
                 )
                 for case, routes in self._routes.items()
                 if routes
@@ -201,13 +230,6 @@ def _worded(routes: CaseRoutes) -> str:
     who = ", ".join(f"{role} {entry.version} ({entry.engine})" for role, entry in named.items() if entry)
     shadow = ", shadowing" if routes.shadow else ""
     return f"generation {routes.generation}: {who or 'nobody answers'}; challenger's share {routes.share:g}{shadow}"
-
-
-def _sweep(copy: LocalCopy, case: str) -> None:
-    """Remove what a keeper that was killed had begun."""
-    for begun in (PREPARING, LEFT):
-        for folder in copy.case(case).glob(f"{begun}*"):
-            shutil.rmtree(folder)
 
 
 def _now() -> datetime:

@@ -1,6 +1,7 @@
 """prepare: fetch a registered version, prove that it is what was judged, compile it, and put it into the local copy."""
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -16,8 +17,10 @@ from configs.errors import EvergreenError
 from configs.project import Project
 from serving.engine.load import load_engine
 from serving.routes.errors import NotRecorded, OutOfContract
+from serving.routes.exchange import exchange
 from serving.routes.local import LocalCopy, RouteEntry, sync
 from serving.routes.prepared import Prepared, distrusted_file, fingerprint, read_ready
+from tasks.adapters.locks import Held, acquire, exclusive
 from tasks.adapters.registry import ModelVersion, Registry
 from tasks.errors import AnswersDiffer
 from tasks.features.artifact import MODEL_FILE, load_model
@@ -27,8 +30,8 @@ from tasks.records import Candidate
 
 log = logging.getLogger(__name__)
 
-PREPARING, LEFT = ".preparing-", ".left-"
-"""How the names of folders begin that are being made, or being replaced."""
+PREPARING = ".preparing-"
+"""How the names of folders begin that are being made."""
 
 _TAKES = {
     ColumnType.string: {"string"},
@@ -43,6 +46,7 @@ _NOTHING = {"empty"}
 class Material:
     """A fetched and proven model, with what an engine is made from."""
 
+    project: Project
     case: Case
     version: str
     folder: Path
@@ -69,6 +73,7 @@ class Preparation:
     """Brings versions into a local copy; each once, unless its proof was made by other code."""
 
     def __init__(self, project: Project, copy: LocalCopy, make_engine: MakeEngine) -> None:
+        self._project = project
         self._copy = copy
         self._make_engine = make_engine
         self._cases = {name: project.case(name) for name in project.cases}
@@ -87,13 +92,15 @@ class Preparation:
             raise NotRecorded(case.name, version.version)
         if known := self._known(target, digest, case):
             return known
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=PREPARING, dir=target.parent))
-        try:
-            self._prepare(registry, version, case, folder)
-            move_in(folder, target)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with exclusive(_lock(target)):  # batch scoring may want the same version
+            if known := self._known(target, digest, case):
+                return known
+            folder = Path(tempfile.mkdtemp(prefix=f"{PREPARING}{version.version}-", dir=target.parent))
+            try:
+                self._prepare(registry, version, case, folder)
+                move_in(folder, target)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
         ready = self._known(target, digest, case)
         assert ready
         return ready
@@ -112,7 +119,7 @@ class Preparation:
     def _prepare(self, registry: Registry, version: ModelVersion, case: Case, folder: Path) -> None:
         digest = version.tags["model_sha256"]
         fetch(registry, version, folder)
-        material = _proven(version, case, folder)
+        material = _proven(self._project, version, case, folder)
         made = self._make_engine(material)
         if made.pipeline_because:
             log.warning(
@@ -145,7 +152,7 @@ def fetch(registry: Registry, version: ModelVersion, folder: Path) -> None:
             registry.download_file(version.run_id, f"model/{name}", Path(fetched)).rename(folder / name)
 
 
-def _proven(version: ModelVersion, case: Case, folder: Path) -> Material:
+def _proven(project: Project, version: ModelVersion, case: Case, folder: Path) -> Material:
     candidate = Candidate.read(folder / RECORDED_WITH_MODEL[0])
     example, _ = read_example(folder)
     if problems := misfits(candidate, example, case.contract):
@@ -154,7 +161,7 @@ def _proven(version: ModelVersion, case: Case, folder: Path) -> Material:
     model = load_model(folder / MODEL_FILE, digest)
     if not answers_identically(model, folder):
         raise AnswersDiffer(case.name, version.version)
-    return Material(case, version.version, folder, model, digest, candidate)
+    return Material(project, case, version.version, folder, model, digest, candidate)
 
 
 def misfits(candidate: Candidate, example: pd.DataFrame, contract: Contract) -> list[str]:
@@ -175,17 +182,31 @@ def move_in(made: Path, target: Path) -> None:
     """Put a finished folder where it belongs, in one rename, after its files are on disk."""
     for path in (*made.iterdir(), made):
         sync(path)
-    if target.exists():
-        # Proven anew by other code, or another model under the same number: workers hold what they have loaded.
+    if not target.exists():
+        made.rename(target)
+    else:
+        # Proven anew by other code, or another model under the same number: a worker that starts now must find one.
         if distrusted_file(target).exists() and sha256(target / MODEL_FILE) == sha256(made / MODEL_FILE):
             shutil.copy(distrusted_file(target), distrusted_file(made))
-        left = Path(tempfile.mkdtemp(prefix=LEFT, dir=target.parent))
-        target.replace(left)
-        made.rename(target)
-        shutil.rmtree(left)
-    else:
-        made.rename(target)
+        exchange(made, target)
+        shutil.rmtree(made)
     sync(target.parent)
+
+
+def sweep(copy: LocalCopy, case: str) -> None:
+    """Remove what a process that was killed had begun; what is being prepared right now stays."""
+    for folder in copy.case(case).glob(f"{PREPARING}*-*"):
+        version = folder.name.removeprefix(PREPARING).partition("-")[0]
+        try:
+            lock = acquire(_lock(copy.version(case, version)), wait=False)
+        except Held:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _lock(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lock")
 
 
 def _time(text: str | None) -> datetime | None:

@@ -49,6 +49,12 @@ def distrusted_file(folder: Path) -> Path:
     return folder / "distrusted.json"
 
 
+def read_distrusted(folder: Path) -> Distrusted | None:
+    """Why the plan in `folder` is not trusted, if it is not."""
+    path = distrusted_file(folder)
+    return Distrusted.read(path) if path.exists() else None
+
+
 def read_ready(folder: Path, model_sha256: str, made_by: str) -> RouteEntry | None:
     """The version in `folder`, if it is the very model and was proven by the very same code; checks the file itself."""
     try:

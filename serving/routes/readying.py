@@ -30,8 +30,8 @@ class Readying:
         self._prepare = prepare
         self._wake = wake
         # A champion waits for no other version, and for no champion of another case.
-        self._champions = ThreadPoolExecutor(cases, thread_name_prefix="champion", initializer=_stand_back)
-        self._others = ThreadPoolExecutor(1, thread_name_prefix="other", initializer=_stand_back)
+        self._champions = ThreadPoolExecutor(cases, thread_name_prefix="champion", initializer=stand_back)
+        self._others = ThreadPoolExecutor(1, thread_name_prefix="other", initializer=stand_back)
         self._ready: dict[Key, RouteEntry] = {}
         self._under_way: dict[Key, tuple[ModelVersion, Future[RouteEntry]]] = {}
         self._failed: dict[Key, Retry] = {}
@@ -97,6 +97,7 @@ def _key(version: ModelVersion) -> Key:
     return version.case, version.version, version.tags.get("model_sha256")
 
 
-def _stand_back() -> None:
+def stand_back() -> None:
+    """Let whoever answers users go first."""
     if sys.platform == "linux":  # elsewhere a thread's number is not a process's
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

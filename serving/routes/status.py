@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, TypeAdapter
 
+from configs.errors import EvergreenError
 from tasks.records import Record
 
 log = logging.getLogger(__name__)
@@ -60,13 +61,21 @@ class Alarms:
     def __len__(self) -> int:
         return len(self._on)
 
-    def turn_on(self, topic: str, what: str, case: str | None = None, version: str | None = None) -> None:
-        """Say it in the log and in the file; saying the same again changes nothing."""
+    def turn_on(
+        self,
+        topic: str,
+        what: str,
+        case: str | None = None,
+        version: str | None = None,
+        *,
+        fault: Exception | None = None,
+    ) -> None:
+        """Say it in the log and in the file; the same again changes nothing. A `fault` nobody foresaw is traced."""
         key = (topic, case, version)
         before = self._on.get(key)
         if before and before.what == what:
             return
-        log.error("%s", what)
+        log.error("%s", what, exc_info=None if isinstance(fault, EvergreenError) else fault)
         self._on[key] = Alarm(case=case, version=version, what=what, since=before.since if before else self._now())
         self._write()
 

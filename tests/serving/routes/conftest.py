@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from configs.project import Project
-from serving.routes.engines import engine_maker
+from serving.routes.engines import make_engine
 from serving.routes.keeper import Keeper
 from serving.routes.local import CaseRoutes, LocalCopy
+from tests.conftest import Make, move_in
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 60.0
@@ -56,16 +57,42 @@ def _as_in_the_keepers_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
 
 
+@pytest.fixture(scope="session")
+def kept_bikes(once: Callable[[str, Make], Path], bikes_in_succession: Path) -> Path:
+    """The folder that `served` is copied from."""
+
+    def make(folder: Path) -> None:
+        project = move_in(bikes_in_succession, folder)
+        with keeping(project) as kept:
+            settled(kept, project, "2", "3", "1")
+
+    return once("kept", make)
+
+
 @pytest.fixture
-def keeper(succession: Project) -> Iterator[Keeper]:
-    """A keeper of `succession`, turned by the test."""
+def served(tmp_path: Path, at_home: Callable[[Project], Project], kept_bikes: Path) -> Project:
+    """A clone of `succession` in whose local copy all three versions stand ready as plans."""
+    return at_home(move_in(kept_bikes, tmp_path / "clone"))
+
+
+@pytest.fixture
+def keeper(served: Project) -> Iterator[Keeper]:
+    """A keeper of `served` that has seen the registry, turned by the test."""
+    with keeping(served) as kept:
+        settled(kept, served, "2", "3", "1")
+        yield kept
+
+
+@pytest.fixture
+def fresh(succession: Project) -> Iterator[Keeper]:
+    """A keeper of `succession`, whose local copy is empty."""
     with keeping(succession) as kept:
         yield kept
 
 
 @contextmanager
 def keeping(project: Project) -> Iterator[Keeper]:
-    kept = Keeper(project, engine_maker(project))
+    kept = Keeper(project, make_engine)
     try:
         yield kept
     finally:

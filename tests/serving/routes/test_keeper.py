@@ -15,7 +15,7 @@ import yaml
 from configs.project import Project
 from serving.engine.example import answers_identically, read_example
 from serving.engine.load import load_engine
-from serving.routes.engines import engine_maker
+from serving.routes.engines import make_engine
 from serving.routes.keeper import Keeper
 from serving.routes.local import LocalCopy
 from serving.routes.prepare import Made, Material
@@ -46,9 +46,9 @@ def promote(project: Project, answer: Answer) -> None:
 
 
 def test_versions_with_a_role_stand_ready_and_answer_as_they_did_when_they_were_judged(
-    succession: Project, keeper: Keeper
+    succession: Project, fresh: Keeper
 ) -> None:
-    settled(keeper, succession, "2", "3", "1")
+    settled(fresh, succession, "2", "3", "1")
     found, copy, case = routes(succession), LocalCopy.of(succession), succession.case("bikes")
     assert found
     for entry in found.entries:
@@ -64,29 +64,29 @@ def test_versions_with_a_role_stand_ready_and_answer_as_they_did_when_they_were_
     assert alarms(succession) == []
 
 
-def test_an_approval_and_a_rollback_are_followed(succession: Project, keeper: Keeper, answer: Answer) -> None:
-    settled(keeper, succession, "2", "3", "1")
-    before = routes(succession)
-    promote(succession, answer)
-    settled(keeper, succession, "3", None, "2")
-    roll_back(succession, "bikes", WHY)
-    settled(keeper, succession, "2", None, "1")
-    after = routes(succession)
+def test_an_approval_and_a_rollback_are_followed(served: Project, keeper: Keeper, answer: Answer) -> None:
+    settled(keeper, served, "2", "3", "1")
+    before = routes(served)
+    promote(served, answer)
+    settled(keeper, served, "3", None, "2")
+    roll_back(served, "bikes", WHY)
+    settled(keeper, served, "2", None, "1")
+    after = routes(served)
     assert before
     assert after
     assert after.generation > before.generation
     assert after.champion == before.champion
 
 
-def test_a_version_is_fetched_and_proven_once(succession: Project, keeper: Keeper, answer: Answer) -> None:
-    settled(keeper, succession, "2", "3", "1")
-    copy = LocalCopy.of(succession)
+def test_a_version_is_fetched_and_proven_once(served: Project, keeper: Keeper, answer: Answer) -> None:
+    settled(keeper, served, "2", "3", "1")
+    copy = LocalCopy.of(served)
     before = {v: copy.version("bikes", v).stat().st_ino for v in ("1", "2", "3")}
-    shutil.rmtree(succession.stores / "artifacts")
-    promote_without_proof(succession)
-    settled(keeper, succession, "3", None, "2")
-    with keeping(succession) as another:
-        settled(another, succession, "3", None, "2")
+    shutil.rmtree(served.stores / "artifacts")
+    promote_without_proof(served)
+    settled(keeper, served, "3", None, "2")
+    with keeping(served) as another:
+        settled(another, served, "3", None, "2")
         another.turn()
         assert another.alarms.listed() == []
     assert {v: copy.version("bikes", v).stat().st_ino for v in ("1", "2", "3")} == before
@@ -100,38 +100,38 @@ def promote_without_proof(project: Project) -> None:
 
 
 def test_the_challengers_share_is_followed_and_ends_with_the_challenger(
-    succession: Project, keeper: Keeper, answer: Answer
+    served: Project, keeper: Keeper, answer: Answer
 ) -> None:
-    settled(keeper, succession, "2", "3", "1")
-    set_traffic(succession, "bikes", "3", share=0.25, shadow=True, why=WHY)
+    settled(keeper, served, "2", "3", "1")
+    set_traffic(served, "bikes", "3", share=0.25, shadow=True, why=WHY)
 
     def shared() -> bool:
         keeper.turn()
-        found = routes(succession)
+        found = routes(served)
         return bool(found and (found.share, found.shadow, found.salt) == (0.25, True, "bikes/3"))
 
     until(shared, "a share of a quarter")
-    decide(succession, answer("3", approve=False, at=AT))
-    settled(keeper, succession, "2", None, "1")
-    found = routes(succession)
+    decide(served, answer("3", approve=False, at=AT))
+    settled(keeper, served, "2", None, "1")
+    found = routes(served)
     assert found
     assert (found.share, found.shadow) == (0.0, False)
 
 
 def test_shares_somebody_wrote_by_hand_and_wrong_raise_an_alarm_until_they_are_mended(
-    succession: Project, keeper: Keeper
+    served: Project, keeper: Keeper
 ) -> None:
-    registry = Registry(succession)
+    registry = Registry(served)
     registry._client.set_registered_model_tag("bikes", "traffic", "half")
-    settled(keeper, succession, "2", "3", "1")
-    assert [what for what in alarms(succession) if what.startswith("The challenger gets no traffic: the tag `traffic`")]
-    set_traffic(succession, "bikes", "3", share=0.1, shadow=False, why=WHY)
-    until(lambda: keeper.turn() or not alarms(succession), "the alarm is off")
+    settled(keeper, served, "2", "3", "1")
+    assert [what for what in alarms(served) if what.startswith("The challenger gets no traffic: the tag `traffic`")]
+    set_traffic(served, "bikes", "3", share=0.1, shadow=False, why=WHY)
+    until(lambda: keeper.turn() or not alarms(served), "the alarm is off")
 
 
 @pytest.mark.parametrize("spoilt", ["altered", "gone", "answers", "digest"])
 def test_a_champion_that_is_not_what_was_judged_is_refused_and_the_old_one_goes_on(
-    succession: Project, keeper: Keeper, spoilt: str
+    succession: Project, fresh: Keeper, spoilt: str
 ) -> None:
     model = stored_model(succession, "3")
     answers = {v: run_folder(succession, v) / "model/input_example_predictions.npy" for v in ("2", "3")}
@@ -144,11 +144,11 @@ def test_a_champion_that_is_not_what_was_judged_is_refused_and_the_old_one_goes_
     }
     spoil, why = said[spoilt]
     spoil()
-    settled(keeper, succession, "2", None, "1")
+    settled(fresh, succession, "2", None, "1")
     promote_without_proof(succession)
-    until(lambda: keeper.turn() or alarms(succession), "an alarm")
+    until(lambda: fresh.turn() or alarms(succession), "an alarm")
     for _ in range(50):
-        keeper.turn()
+        fresh.turn()
     assert roles(succession) == ("2", None, "1")
     (alarm,) = read_alarms(LocalCopy.of(succession).alarms)
     assert (alarm.case, alarm.version) == ("bikes", "3")
@@ -157,7 +157,7 @@ def test_a_champion_that_is_not_what_was_judged_is_refused_and_the_old_one_goes_
         path.write_bytes(content)
     if spoilt == "digest":
         Registry(succession).tag("bikes", "3", {"model_sha256": DIGESTS[0]})
-    settled(keeper, succession, "3", None, "2")
+    settled(fresh, succession, "3", None, "2")
     assert alarms(succession) == []
 
 
@@ -188,56 +188,56 @@ def test_a_version_that_needs_what_the_contract_does_not_promise_is_refused(succ
 
 
 def test_a_registry_that_is_gone_changes_nothing_is_told_once_and_followed_when_it_is_back(
-    succession: Project, keeper: Keeper, caplog: pytest.LogCaptureFixture
+    served: Project, keeper: Keeper, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settled(keeper, succession, "2", "3", "1")
-    before = LocalCopy.of(succession).routes("bikes").read_bytes()
-    database = succession.stores / "mlflow.db"
-    database.rename(succession.stores / "away.db")
+    settled(keeper, served, "2", "3", "1")
+    before = LocalCopy.of(served).routes("bikes").read_bytes()
+    database = served.stores / "mlflow.db"
+    database.rename(served.stores / "away.db")
     with caplog.at_level(logging.ERROR):
         for _ in range(100):
             keeper.turn()
     (told,) = [record.message for record in caplog.records]
     assert "MLflow cannot be reached" in told
-    assert alarms(succession) == [told]
-    assert LocalCopy.of(succession).routes("bikes").read_bytes() == before
+    assert alarms(served) == [told]
+    assert LocalCopy.of(served).routes("bikes").read_bytes() == before
     assert not database.exists(), "MLflow would make an empty one"
-    (succession.stores / "away.db").rename(database)
-    promote_without_proof(succession)
-    settled(keeper, succession, "3", None, "2")
-    assert alarms(succession) == []
+    (served.stores / "away.db").rename(database)
+    promote_without_proof(served)
+    settled(keeper, served, "3", None, "2")
+    assert alarms(served) == []
 
 
 def test_a_keeper_that_starts_without_a_registry_leaves_the_local_copy_as_it_is(
-    succession: Project, keeper: Keeper
+    served: Project, keeper: Keeper
 ) -> None:
-    settled(keeper, succession, "2", "3", "1")
-    before = LocalCopy.of(succession).routes("bikes").read_bytes()
-    (succession.stores / "mlflow.db").rename(succession.stores / "away.db")
-    with keeping(succession) as another:
+    settled(keeper, served, "2", "3", "1")
+    before = LocalCopy.of(served).routes("bikes").read_bytes()
+    (served.stores / "mlflow.db").rename(served.stores / "away.db")
+    with keeping(served) as another:
         for _ in range(20):
             another.turn()
-        assert ["MLflow cannot be reached" in what for what in alarms(succession)] == [True]
-    assert LocalCopy.of(succession).routes("bikes").read_bytes() == before
-    assert not (succession.stores / "mlflow.db").exists()
+        assert ["MLflow cannot be reached" in what for what in alarms(served)] == [True]
+    assert LocalCopy.of(served).routes("bikes").read_bytes() == before
+    assert not (served.stores / "mlflow.db").exists()
 
 
 def test_an_empty_registry_does_not_stop_a_champion_that_serves(
-    succession: Project, keeper: Keeper, empty_mlflow: Path
+    served: Project, keeper: Keeper, empty_mlflow: Path
 ) -> None:
-    settled(keeper, succession, "2", "3", "1")
-    before = LocalCopy.of(succession).routes("bikes").read_bytes()
-    shutil.copy(empty_mlflow, succession.stores / "restored.db")
-    (succession.stores / "restored.db").replace(succession.stores / "mlflow.db")
-    until(lambda: keeper.turn() or alarms(succession), "an alarm")
-    assert "The registry knows no model `bikes` any more; version 2 goes on answering" in alarms(succession)[0]
-    assert LocalCopy.of(succession).routes("bikes").read_bytes() == before
+    settled(keeper, served, "2", "3", "1")
+    before = LocalCopy.of(served).routes("bikes").read_bytes()
+    shutil.copy(empty_mlflow, served.stores / "restored.db")
+    (served.stores / "restored.db").replace(served.stores / "mlflow.db")
+    until(lambda: keeper.turn() or alarms(served), "an alarm")
+    assert "The registry knows no model `bikes` any more; version 2 goes on answering" in alarms(served)[0]
+    assert LocalCopy.of(served).routes("bikes").read_bytes() == before
 
 
-def test_a_champion_that_is_taken_away_in_the_registry_is_taken_away(succession: Project, keeper: Keeper) -> None:
-    settled(keeper, succession, "2", "3", "1")
-    Registry(succession).move_alias("bikes", "champion", None)
-    settled(keeper, succession, None, "3", "1")
+def test_a_champion_that_is_taken_away_in_the_registry_is_taken_away(served: Project, keeper: Keeper) -> None:
+    settled(keeper, served, "2", "3", "1")
+    Registry(served).move_alias("bikes", "champion", None)
+    settled(keeper, served, None, "3", "1")
 
 
 def test_a_slow_challenger_delays_no_champion(succession: Project) -> None:
@@ -246,7 +246,7 @@ def test_a_slow_challenger_delays_no_champion(succession: Project) -> None:
     def slow(material: Material) -> Made:
         if material.candidate.settings["max_iter"] == 100:
             assert go_on.wait(60)
-        return engine_maker(succession)(material)
+        return make_engine(material)
 
     keeper = Keeper(succession, slow)
     settled(keeper, succession, "2", None, None)
@@ -267,16 +267,16 @@ def status(project: Project) -> KeeperStatus:
     return KeeperStatus.read(LocalCopy.of(project).status)
 
 
-def test_the_keeper_says_every_second_how_it_does(succession: Project, keeper: Keeper) -> None:
-    settled(keeper, succession, "2", "3", "1")
-    first = status(succession)
-    until(lambda: keeper.turn() or status(succession).at > first.at, "another sign of life", 5)
-    told = status(succession)
+def test_the_keeper_says_every_second_how_it_does(served: Project, keeper: Keeper) -> None:
+    settled(keeper, served, "2", "3", "1")
+    first = status(served)
+    until(lambda: keeper.turn() or status(served).at > first.at, "another sign of life", 5)
+    told = status(served)
     assert told.registry_reachable
     assert told.alarms == 0
-    assert told.cases["bikes"].generation == getattr(routes(succession), "generation", None)
+    assert told.cases["bikes"].generation == getattr(routes(served), "generation", None)
     assert 0 <= told.cases["bikes"].seconds_since_change < 60
-    assert json.loads(LocalCopy.of(succession).status.read_text())["at"]
+    assert json.loads(LocalCopy.of(served).status.read_text())["at"]
 
 
 def test_a_pipeline_no_plan_is_made_of_answers_as_it_is_and_the_log_says_why(
@@ -295,42 +295,40 @@ def test_a_pipeline_no_plan_is_made_of_answers_as_it_is_and_the_log_says_why(
     assert "bikes: version 2 answers as the pipeline itself: it is made of Pipeline" in caplog.messages
 
 
-def test_a_damaged_plan_or_model_in_the_local_copy_is_made_anew(succession: Project, keeper: Keeper) -> None:
-    settled(keeper, succession, "2", "3", "1")
-    copy = LocalCopy.of(succession)
+def test_a_damaged_plan_or_model_in_the_local_copy_is_made_anew(served: Project, keeper: Keeper) -> None:
+    settled(keeper, served, "2", "3", "1")
+    copy = LocalCopy.of(served)
     for version, name in (("2", "plan.npz"), ("3", "model.skops")):
         path = copy.version("bikes", version) / name
         path.write_bytes(path.read_bytes()[:-1] + b"x")
     before = {v: copy.version("bikes", v).stat().st_ino for v in ("1", "2", "3")}
-    with keeping(succession) as another:
+    with keeping(served) as another:
         until(lambda: another.turn() or changed_folders(copy, before) == {"2", "3"}, "2 and 3 are made anew")
-        settled(another, succession, "2", "3", "1")
-    assert [path.name for path in copy.case("bikes").glob(".*")] == []
+        settled(another, served, "2", "3", "1")
+    assert [path.name for path in copy.case("bikes").glob(".preparing-*")] == []
 
 
 def changed_folders(copy: LocalCopy, before: dict[str, int]) -> set[str]:
     return {v for v, inode in before.items() if (p := copy.version("bikes", v)).exists() and p.stat().st_ino != inode}
 
 
-def test_versions_without_a_role_are_removed_but_for_the_last_three(succession: Project, keeper: Keeper) -> None:
-    copy = LocalCopy.of(succession)
+def test_versions_without_a_role_are_removed_but_for_the_last_three(served: Project, keeper: Keeper) -> None:
+    copy = LocalCopy.of(served)
     for version in ("10", "11", "12", "13", "14"):
         copy.version("bikes", version).mkdir(parents=True)
-    settled(keeper, succession, "2", "3", "1")
+    settled(keeper, served, "2", "3", "1")
     until(lambda: keeper.turn() or not copy.version("bikes", "11").exists(), "the oldest are removed")
     found = {path.name for path in copy.case("bikes").glob("*/")}
     assert found == {"1", "2", "3", "12", "13", "14"}
 
 
-def test_routes_that_cannot_be_written_raise_an_alarm_and_are_written_later(
-    succession: Project, keeper: Keeper
-) -> None:
+def test_routes_that_cannot_be_written_raise_an_alarm_and_are_written_later(succession: Project, fresh: Keeper) -> None:
     copy = LocalCopy.of(succession)
     copy.routes("bikes").mkdir(parents=True)
-    until(lambda: keeper.turn() or alarms(succession), "an alarm")
+    until(lambda: fresh.turn() or alarms(succession), "an alarm")
     assert "The routes of `bikes` could not be written" in alarms(succession)[0]
     copy.routes("bikes").rmdir()
-    settled(keeper, succession, "2", "3", "1")
+    settled(fresh, succession, "2", "3", "1")
     assert alarms(succession) == []
 
 
@@ -382,19 +380,19 @@ def test_a_case_without_a_model_has_no_routes_and_no_alarm(clone: Project) -> No
         assert alarms(clone) == []
 
 
-def test_the_status_of_who_serves_is_not_the_keepers_to_change(succession: Project, keeper: Keeper) -> None:
-    settled(keeper, succession, "2", "3", "1")
-    found = {entry.version: entry.status for entry in Registry(succession).versions("bikes")}
+def test_the_status_of_who_serves_is_not_the_keepers_to_change(served: Project, keeper: Keeper) -> None:
+    settled(keeper, served, "2", "3", "1")
+    found = {entry.version: entry.status for entry in Registry(served).versions("bikes")}
     assert found == {"1": Status.retired, "2": Status.champion, "3": Status.awaiting}
 
 
-def test_a_promise_about_a_column_changes_what_a_proof_is_worth(succession: Project, keeper: Keeper) -> None:
-    settled(keeper, succession, "2", "3", "1")
-    copy = LocalCopy.of(succession)
+def test_a_promise_about_a_column_changes_what_a_proof_is_worth(served: Project, keeper: Keeper) -> None:
+    settled(keeper, served, "2", "3", "1")
+    copy = LocalCopy.of(served)
     before = {v: copy.version("bikes", v).stat().st_ino for v in ("1", "2", "3")}
-    described = succession.root / "configs/bikes.yaml"
+    described = served.root / "configs/bikes.yaml"
     content = yaml.safe_load(described.read_text())
     content["contract"]["version"] = 2
     described.write_text(yaml.safe_dump(content, sort_keys=False))
-    with keeping(Project(succession.root)) as another:
+    with keeping(Project(served.root)) as another:
         until(lambda: another.turn() or changed_folders(copy, before) == {"1", "2", "3"}, "all are proven anew")

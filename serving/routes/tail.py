@@ -1,0 +1,86 @@
+"""tail: the entries that were added to the prediction log since the last look, whoever wrote them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from serving.ledger.frames import Frames, next_frame
+from serving.ledger.header import Header, LoggedCase
+from serving.ledger.segment import OPEN, SEALED
+
+_BYTES_AT_ONCE = 32_000_000
+"""Of one segment; what is more is read by the next look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An entry as it was written, and what its segment says it needs to be read."""
+
+    payload: bytes
+    cases: Mapping[str, LoggedCase]
+
+
+@dataclass
+class _Place:
+    """How far a segment was read."""
+
+    cases: Mapping[str, LoggedCase]
+    offset: int
+
+
+class Tail:
+    """Follows every segment in a folder; begins with what is written from now on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._places: dict[str, _Place | None] = {}
+        for name, path in self._segments().items():
+            self._places[name] = self._first(path, skip=True)
+
+    def new(self) -> Iterator[Logged]:
+        """Entries added since they were given last; the last one may still be on its way, and comes later."""
+        segments = self._segments()
+        self._places = {name: place for name, place in self._places.items() if name in segments}
+        for name, path in segments.items():
+            place = self._places.get(name) or self._first(path, skip=False)
+            self._places[name] = place
+            if place:
+                yield from self._read(path, place)
+
+    def _segments(self) -> dict[str, Path]:
+        return {path.stem: path for end in (OPEN, SEALED) for path in self._folder.glob(f"*{end}")}
+
+    def _first(self, path: Path, *, skip: bool) -> _Place | None:
+        """Where to begin; None for a segment without a readable header, which is the compactor's to tell."""
+        frames = Frames(_bytes(path, 0))
+        first = next(iter(frames), None)
+        if first is None:
+            return None
+        try:
+            header = Header.model_validate_json(first)
+        except ValidationError:
+            return None
+        return _Place(header.cases, path.stat().st_size if skip else frames.end)
+
+    def _read(self, path: Path, place: _Place) -> Iterator[Logged]:
+        data = _bytes(path, place.offset)
+        frames = Frames(data)
+        for payload in frames:
+            yield Logged(payload, place.cases)
+        read = frames.end
+        # A frame that is not whole is on its way, unless whole ones come after it.
+        following = next_frame(data, read + 1) if read < len(data) else None
+        if following is None and not read and len(data) == _BYTES_AT_ONCE:
+            following = len(data)  # no frame is that long
+        place.offset += read if following is None else following
+
+
+def _bytes(path: Path, offset: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(_BYTES_AT_ONCE)
+    except FileNotFoundError:  # it was sealed, or became Parquet, since it was listed
+        return b""
