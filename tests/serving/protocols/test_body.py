@@ -45,6 +45,14 @@ def test_nan_is_null_where_a_protocol_says_so_but_never_inside_a_text() -> None:
         parsed_with_nan(b"[NaN, Infinity]")
 
 
+def test_nan_is_found_where_python_finds_it() -> None:
+    random = Random(13)
+    for _ in range(2000):
+        document = [random_value(random, 3) for _ in range(3)]
+        text = json.dumps(document).replace("2.5", "NaN").replace("n{", "NaN")
+        assert parsed_with_nan(text.encode()) == json.loads(text, parse_constant=lambda _: None)
+
+
 def test_nan_in_a_text_that_does_not_end_is_refused_in_no_time() -> None:
     with pytest.raises(BadRequest, match="is not JSON"):
         parsed_with_nan(b"[NaN, " + b'"\\"' * 200_000)
