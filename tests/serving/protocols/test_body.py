@@ -49,7 +49,7 @@ def test_nan_is_found_where_python_finds_it() -> None:
     random = Random(13)
     for _ in range(2000):
         document = [random_value(random, 3) for _ in range(3)]
-        text = json.dumps(document).replace("2.5", "NaN").replace("n{", "NaN")
+        text = json.dumps(document).replace("a", "NaN").replace("2.5", "NaN")
         assert parsed_with_nan(text.encode()) == json.loads(text, parse_constant=lambda _: None)
 
 
