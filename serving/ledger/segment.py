@@ -1,6 +1,5 @@
 """A segment: one append-only file of a living worker, sealed when it is large or old."""
 
-import contextlib
 import errno
 import fcntl
 import logging
@@ -44,6 +43,11 @@ class SegmentWriter:
         return self.size > self._empty
 
     @property
+    def is_gone(self) -> bool:
+        """Whether somebody removed the file: what is appended to it is lost."""
+        return os.fstat(self._handle).st_nlink == 0
+
+    @property
     def sync_needed(self) -> bool:
         """Whether the disk has not been asked about all of it."""
         return self.size > self._synced
@@ -82,9 +86,10 @@ class SegmentWriter:
             if self.has_entries and self.sync_needed:
                 self.sync()
         finally:
-            # If this fails the file is closed as it is, and recovered like that of a dead worker.
-            with contextlib.suppress(OSError):
+            try:
                 finish(self.path, empty=not self.has_entries)
+            except OSError:
+                log.exception("%s could not be renamed; it is recovered like that of a dead worker", self.path.name)
             os.close(self._handle)
 
 

@@ -136,7 +136,7 @@ class Segments:
         return bool(self._left)
 
     def go_on(self, *, at_once: bool = False) -> None:
-        """Begin another segment: the first, one after one too large or too old, or at once. Raises LogUnwritable."""
+        """Begin another segment if this one is too large, too old or gone, or at once. Raises LogUnwritable."""
         segment = self._segment
         if segment is None:
             self.begin()
@@ -146,6 +146,9 @@ class Segments:
                 self._leave(segment, another)
 
     def _is_due(self, segment: SegmentWriter) -> bool:
+        if segment.is_gone:
+            log.error("%s was removed while it was written to: its entries are lost", segment.path.name)
+            return True
         if not segment.has_entries:
             return False
         old = time.monotonic() - segment.begun >= self._settings.segment_seconds

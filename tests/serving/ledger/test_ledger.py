@@ -126,6 +126,18 @@ def test_a_closed_ledger_takes_nothing(log: Log, open_ledger: Open) -> None:
     assert log.segments() == []
 
 
+def test_a_segment_that_somebody_removes_is_noticed_and_another_one_begun(
+    log: Log, open_ledger: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = open_ledger(sync_ms=20)
+    ledger.record(bird("lost"))
+    for name in log.segments():
+        (log.folder / name).unlink()
+    soon(lambda: ledger.record(bird("a")) and entries(log) != [], "no other segment was begun")
+    assert set(entries(log)) == {bird("a")}
+    assert "was removed while it was written to" in caplog.text
+
+
 def test_two_workers_write_to_segments_of_their_own(log: Log, open_ledger: Open) -> None:
     open_ledger().record(bird("a"))
     open_ledger().record(bird("b"))
