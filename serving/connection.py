@@ -1,11 +1,13 @@
 """One write for each answer: uvicorn writes head and body apart, and each write on its own wakes the client."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _HEAD = b"HTTP/1."
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _LAST_REQUEST_SECONDS = 1.0
 """Within which a busy client sends its next request."""
 
@@ -46,14 +48,23 @@ class Connection(HttpToolsProtocol):
     """uvicorn's protocol on such a transport; when the worker ends, it tells its client before it closes."""
 
     _ending = False
+    head_since: float | None = None
+    """Since when (the loop's time) the head of a request is awaited; None between two requests."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(JoinedTransport(transport, self.loop))  # type: ignore[arg-type]
+        self.head_since = self.loop.time()
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request was read."""
+        super().on_message_begin()
+        self.head_since = self.loop.time()
 
     def on_headers_complete(self) -> None:
         """The head of a request was read."""
         super().on_headers_complete()
+        self.head_since = None
         if self._ending:
             self.cycle.keep_alive = False
 
@@ -67,3 +78,12 @@ class Connection(HttpToolsProtocol):
             self.loop.call_later(_LAST_REQUEST_SECONDS, super().shutdown)
         else:
             super().shutdown()
+
+
+def close_slow_heads(connections: Iterable[Any], seconds: float, now: float) -> int:
+    """Close the connections whose client takes longer than `seconds` to send a head; returns how many."""
+    slow = [one for one in connections if one.head_since is not None and now - one.head_since > seconds]
+    for connection in slow:
+        connection.transport.write(_TOO_SLOW)
+        connection.transport.close()
+    return len(slow)

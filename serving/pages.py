@@ -91,7 +91,9 @@ class Pages:
         return oip.model_metadata(desk.case, self._versions(desk, version))
 
     def _model_ready(self, name: str, version: str | None) -> Reply:
-        ready = bool(self._versions(self._desk(name), version))
+        desk = self._desk(name)
+        # A challenger without a champion answers nobody.
+        ready = bool(self._versions(desk, version)) and desk.served.arms.champion is not None
         return _json({"name": name, "ready": ready}, 200 if ready else 503)
 
     def _versions(self, desk: Desk, wanted: str | None) -> list[str]:

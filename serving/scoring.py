@@ -25,7 +25,7 @@ from serving.ledger.entry import encode_entry
 from serving.ledger.header import logged_cases
 from serving.ledger.ledger import Ledger
 from serving.ledger.places import segments_folder
-from serving.records import Asked, Part, RowProblem
+from serving.records import Asked, Part, RowProblem, Rows
 from serving.routes.engines import make_engine
 from serving.routes.local import LocalCopy
 from serving.routes.prepare import Preparation
@@ -133,7 +133,7 @@ class _Writer:
         self.refused += len(piece) - rows.count
         kept = positions if positions is not None else list(range(rows.count))
         told = [
-            {"row": first + kept[row], "entity": rows.entities[row], "event_time": rows.event_times[row], **answer}
+            {"row": first + kept[row], **_about(rows, row), **answer}
             for part in parts
             for row, answer in zip(part.rows or range(rows.count), _answers(case, part), strict=True)
         ]
@@ -181,12 +181,15 @@ def _as_sent(case: Case, piece: pd.DataFrame) -> dict[str, Sequence[Any]]:
         raise ConfigError(
             f"None of the columns {', '.join(map(str, piece.columns[:5]))} is in the contract of `{case.name}`."
         )
-    return {name: [_as_json(value) for value in piece[name].astype("object")] for name in known}
+    types = {name: case.contract.columns[name].type for name in known}
+    return {name: [_as_json(value, types[name]) for value in piece[name].astype("object")] for name in known}
 
 
-def _as_json(value: Any) -> Any:
+def _as_json(value: Any, wanted: ColumnType) -> Any:
     if value is None or value != value or value is pd.NaT:  # noqa: PLR0124 - only NaN differs from itself
         return None
+    if wanted is ColumnType.boolean and type(value) is int and value in (0, 1):
+        return bool(value)  # databases without truth values
     return value.isoformat() if isinstance(value, datetime) else value
 
 
@@ -205,6 +208,11 @@ def _schema(case: Case) -> pa.Schema:
             "refused": pa.string(),
         }
     )
+
+
+def _about(rows: Rows, row: int) -> dict[str, Any]:
+    time = rows.event_times[row]
+    return {"entity": rows.entities[row], "event_time": time and datetime.fromisoformat(time)}
 
 
 def _answers(case: Case, part: Part) -> Iterator[dict[str, Any]]:

@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _LOOK_SECONDS = 0.2
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 30.0
-_STEADY_SECONDS = 60
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 10.0
+_STEADY_SECONDS = 10
 """A process that ran this long has recovered; its next end is the first one again."""
 
 
@@ -46,20 +46,23 @@ class Supervisor:
         must_be_safe(params)
         self._params = params
         self._project = project
-        self._socket = listening_socket(params.host, params.port)
+        self._sockets = listening_sockets(params)
         self._pipe_read, self._pipe_write = os.pipe()
         os.set_inheritable(self._pipe_read, True)
         self._stop = threading.Event()
         python, lifeline = [sys.executable, "-m"], ["--lifeline", str(self._pipe_read)]
-        worker = [*python, "serving.worker", "--socket", str(self._socket.fileno()), *lifeline]
+        worker = [*python, "serving.worker", *lifeline, "--workers", str(params.workers)]
         self._keeper = Child("keeper", [*python, "serving.routes", *lifeline])
-        self._workers = [Child(f"w{i}", [*worker, "--name", f"w{i}"]) for i in range(params.workers)]
+        self._workers = [
+            Child(f"w{i}", [*worker, "--name", f"w{i}", "--socket", str(listening.fileno())])
+            for i, listening in enumerate(self._sockets)
+        ]
         self._compactor = Child("compactor", [*python, "serving.ledger", *lifeline])
 
     @property
     def address(self) -> str:
         """Where the gateway answers."""
-        host, port = self._socket.getsockname()[:2]
+        host, port = self._sockets[0].getsockname()[:2]
         scheme = "https" if self._params.tls else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -78,7 +81,8 @@ class Supervisor:
                     self._look_after(child)
                 self._stop.wait(_LOOK_SECONDS)
         finally:
-            self._socket.close()  # whoever connects from now on is refused, not left waiting
+            for listening in self._sockets:  # whoever connects from now on is refused, not left waiting
+                listening.close()
             self._end(self._workers, self._params.drain_seconds + 5)
             self._end([self._keeper, self._compactor], 10)
             os.close(self._pipe_write)
@@ -92,8 +96,9 @@ class Supervisor:
         now = time.monotonic()
         if child.process is not None and child.process.poll() is not None:
             ran = now - child.started
-            child.pause = _FIRST_PAUSE if ran > _STEADY_SECONDS else min(child.pause * 2, _LONGEST_PAUSE)
-            child.due = now if ran > _STEADY_SECONDS else now + child.pause / 2
+            steady = ran > _STEADY_SECONDS
+            child.due = now if steady else now + child.pause
+            child.pause = _FIRST_PAUSE if steady else min(child.pause * 2, _LONGEST_PAUSE)
             log.error("%s ended with %s after %.0f s; starting it again", child.name, child.process.returncode, ran)
             child.process = None
         if child.process is None and now >= child.due:
@@ -102,7 +107,7 @@ class Supervisor:
                 child.command,
                 cwd=self._project.root,
                 stdin=subprocess.DEVNULL,
-                pass_fds=(self._socket.fileno(), self._pipe_read),
+                pass_fds=(*(listening.fileno() for listening in self._sockets), self._pipe_read),
                 # Ctrl-C must reach us alone: we stop the others in order.
                 start_new_session=True,
             )
@@ -132,20 +137,35 @@ def must_be_safe(params: GatewayParams) -> None:
         )
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that all workers accept from. Raises ConfigError when the address cannot be had."""
+def listening_sockets(params: GatewayParams) -> list[socket.socket]:
+    """One socket for each worker, all of one port: the kernel spreads connections over them. Raises ConfigError.
+
+    Of one shared socket the first worker to wake takes all connections that wait. This process holds the sockets too,
+    so that whoever connects while a worker is started again waits instead of being refused.
+    """
+    first = _listening(params.host, params.port)
+    if not sys.platform.startswith("linux"):  # elsewhere the kernel gives all connections to one of them
+        return [first] * params.workers
+    port = first.getsockname()[1]
+    first.close()  # it was bound alone: had another gateway this port, sharing it would have gone unnoticed
+    return [_listening(params.host, port, shared=True) for _ in range(params.workers)]
+
+
+def _listening(host: str, port: int, *, shared: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listening.bind((host, port))
+        listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
         raise ConfigError(
             f"The gateway cannot listen on {host}:{port} ({error.strerror or error}). Stop what uses it, or choose "
             "another `gateway.port` in configs/places/."
         ) from error
-    listening.listen(_BACKLOG)
     listening.set_inheritable(True)
     return listening
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from configs.place import Place
 from configs.project import Project
 from serving.access import Door
 from serving.app import Application
-from serving.connection import Connection
+from serving.connection import Connection, close_slow_heads
 from serving.guard import Guard
 from serving.inference import Inference
 from serving.ledger.header import logged_cases
@@ -44,7 +45,7 @@ _REPORT_SECONDS = 1.0
 class Worker:
     """Everything one worker process holds."""
 
-    def __init__(self, project: Project, name: str) -> None:
+    def __init__(self, project: Project, name: str, workers: int) -> None:
         place = project.place
         self.params = place.gateway
         self.name = name
@@ -58,7 +59,7 @@ class Worker:
         self.door = Door(_keys(project, place))
         self.reporter = Reporter(name, self.inference, self.loadings, project)
         pages = Pages(self.inference, self.reporter, self.params.default_case)
-        guard = Guard(self.door, self.params.limits, self.params.workers)
+        guard = Guard(self.door, self.params.limits, workers)
         self.application = Application(self.inference, pages, guard, self.params.default_case)
 
     async def serve(self, listening: socket.socket) -> None:
@@ -75,6 +76,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         server = uvicorn.Server(self._settings())
+        beats.append(asyncio.create_task(_every(_REPORT_SECONDS, partial(self._close_slow, server))))
         try:
             await server.serve(sockets=[listening])
         finally:
@@ -109,6 +111,11 @@ class Worker:
             if loading.due and loading.routes:
                 await loading.follow(loading.routes)
 
+    async def _close_slow(self, server: uvicorn.Server) -> None:
+        seconds, now = self.params.limits.request_seconds, asyncio.get_running_loop().time()
+        if closed := close_slow_heads(list(server.server_state.connections), seconds, now):
+            self.metrics.refused["", "too_slow"] += closed
+
     async def _report(self) -> None:
         try:
             self.door.look()
@@ -135,12 +142,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m serving.worker")
     parser.add_argument("--socket", type=int, required=True, help="descriptor of the listening socket")
     parser.add_argument("--name", required=True)
+    parser.add_argument("--workers", type=int, default=1, help="how many share the limits of this machine")
     parser.add_argument("--lifeline", type=int, help="descriptor of a pipe that closes when the parent ends")
     given = parser.parse_args()
     log_as(given.name)
     end_with_parent(given.lifeline)
     gc.set_threshold(50_000, 20, 100)
-    worker = Worker(Project.here(), given.name)
+    worker = Worker(Project.here(), given.name, given.workers)
     started = time.perf_counter()
     uvloop.run(worker.serve(socket.socket(fileno=given.socket)))
     log.info("worker %s (%d) ended after %.0f s", given.name, os.getpid(), time.perf_counter() - started)

@@ -246,13 +246,15 @@ def test_a_client_that_sends_slowly_stalls_nobody(gateway: RunningGateway, bike:
     slow = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(50)]
     for connection in slow:
         connection.sendall(b"POST /predict/bikes HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{")
+    half_a_head = socket.create_connection(("127.0.0.1", gateway.port), timeout=20)
+    half_a_head.sendall(b"POST /predict/bikes HTTP/1.1\r\nhost:")
     began = time.perf_counter()
     for _ in range(50):
         assert gateway.post("/predict/bikes", json=bike).status_code == 200
     assert time.perf_counter() - began < 10
-    answer = slow[0].recv(4096)
-    assert b"408" in answer.split(b"\r\n")[0]
-    for connection in slow:
+    for connection in (slow[0], half_a_head):
+        assert b"408" in connection.recv(4096).split(b"\r\n")[0]
+    for connection in (*slow, half_a_head):
         connection.close()
 
 
