@@ -28,7 +28,8 @@ class Segments:
         self._folder = folder
         self._cases = dict(cases)
         self._settings = settings
-        self._names = (f"{worker}-{time.time_ns()}-{number:06}" for number in itertools.count(1))
+        self._name = f"{worker}-{time.time_ns()}"
+        self._numbers = itertools.count(1)
         self._segment: SegmentWriter | None = None
         self._cause = "no segment was begun yet"
         self._begin_again_at = 0.0
@@ -87,7 +88,7 @@ class Segments:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             header = Header(ledger=ledger_id(self._folder), cases=self._cases)
-            return SegmentWriter(self._folder, next(self._names), header)
+            return SegmentWriter(self._folder, f"{self._name}-{next(self._numbers):06}", header)
         except OSError as error:
             self._pause(error.strerror or str(error))
             raise LogUnwritable(self._cause) from error
@@ -137,10 +138,12 @@ class Segments:
 
     def go_on(self, *, at_once: bool = False) -> None:
         """Begin another segment if this one is too large, too old or gone, or at once. Raises LogUnwritable."""
-        segment = self._segment
+        with self._appending:
+            segment = self._segment
+            is_due = segment is not None and (at_once or self._is_due(segment))
         if segment is None:
             self.begin()
-        elif at_once or self._is_due(segment):
+        elif is_due:
             another = self._make()  # takes milliseconds, in which entries go to the segment of before
             with self._appending:
                 self._leave(segment, another)
