@@ -4,8 +4,7 @@ EvergreenError              (configs.errors)
 └── RoutesError
     ├── RoutesUnreadable    somebody else wrote the file
     ├── NotRecorded         a version nobody recorded the digest of
-    ├── OutOfContract       it needs what the contract does not promise
-    └── NobodyServes        the case has no champion that could be loaded
+    └── OutOfContract       it needs what the contract does not promise
 """
 
 from collections.abc import Sequence
@@ -40,12 +39,4 @@ class OutOfContract(RoutesError):
         super().__init__(
             f"Version {version} of `{case}` does not fit contract {contract}: {'; '.join(problems[:5])}{more}. It is "
             "not served. Put the contract back, or train a version that fits it."
-        )
-
-
-class NobodyServes(RoutesError):
-    def __init__(self, case: str) -> None:
-        super().__init__(
-            f"`{case}` has no champion: nobody can answer. `evergreen run {case}` makes one; `evergreen status {case}` "
-            "says who waits for approval."
         )

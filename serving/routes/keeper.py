@@ -173,7 +173,8 @@ class Keeper:
         self._routes[case] = routes
         self._unwritten.pop(case, None)
         self.alarms.turn_off("routes", case)
-        log.info("%s: %s", case, _worded(routes))
+        nobody = before and before.champion and not routes.champion
+        log.log(logging.WARNING if nobody else logging.INFO, "%s: %s", case, _worded(routes))
 
     def _tidy(self, case: str, wanted: set[str]) -> None:
         """Remove versions that left their roles, but for the last few."""
@@ -229,7 +230,7 @@ def _worded(routes: CaseRoutes) -> str:
     named = {"champion": routes.champion, "challenger": routes.challenger, "retired": routes.retired}
     who = ", ".join(f"{role} {entry.version} ({entry.engine})" for role, entry in named.items() if entry)
     shadow = ", shadowing" if routes.shadow else ""
-    return f"generation {routes.generation}: {who or 'nobody answers'}; challenger's share {routes.share:g}{shadow}"
+    return f"generation {routes.generation}: {who or 'nobody'}; challenger's share {routes.share:g}{shadow}"
 
 
 def _now() -> datetime:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import AwareDatetime, TypeAdapter
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from configs.errors import EvergreenError
 from tasks.records import Record
@@ -56,6 +56,7 @@ class Alarms:
         self._path = path
         self._now = now
         self._on: dict[tuple[str, str | None, str | None], Alarm] = {}
+        self._since = _earlier(path)
         self._write()
 
     def __len__(self) -> int:
@@ -76,7 +77,8 @@ class Alarms:
         if before and before.what == what:
             return
         log.error("%s", what, exc_info=None if isinstance(fault, EvergreenError) else fault)
-        self._on[key] = Alarm(case=case, version=version, what=what, since=before.since if before else self._now())
+        since = before.since if before else self._since.get((case, version, what), self._now())
+        self._on[key] = Alarm(case=case, version=version, what=what, since=since)
         self._write()
 
     def turn_off(self, topic: str, case: str | None = None, version: str | None = None) -> None:
@@ -106,6 +108,14 @@ def put(path: Path, text: str) -> None:
     Path(part).replace(path)
 
 
+def _earlier(path: Path) -> dict[tuple[str | None, str | None, str], datetime]:
+    """Since when an earlier keeper had told the same."""
+    try:
+        return {(alarm.case, alarm.version, alarm.what): alarm.since for alarm in read_alarms(path)}
+    except (FileNotFoundError, ValidationError):
+        return {}
+
+
 def read_alarms(path: Path) -> list[Alarm]:
-    """The alarms that are on."""
+    """The alarms that are on. Raises FileNotFoundError, or pydantic's ValidationError."""
     return _ALARMS.validate_json(path.read_bytes())

@@ -43,11 +43,13 @@ def roles(project: Project) -> tuple[str | None, ...]:
 
 
 def settled(keeper: Keeper, project: Project, *wanted: str | None) -> None:
-    """Turn the keeper until the roles are these."""
+    """Turn the keeper until the roles are these, and it has nothing left to do."""
 
     def turned() -> bool:
         keeper.turn()
-        return roles(project) == wanted
+        asking = keeper._asking._due or keeper._asking._question
+        at_rest = keeper._known and not asking and not keeper._readying.under_way("bikes")
+        return bool(roles(project) == wanted and at_rest)
 
     until(turned, f"roles {wanted}, but {roles(project)}; alarms: {[a.what for a in keeper.alarms.listed()]}")
 
