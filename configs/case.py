@@ -231,7 +231,7 @@ class Case(Frozen):
 
 LOG_COLUMNS = frozenset({
     "request_id", "row", "entity", "event_time", "received_at", "answered_at", "prediction", "probability",
-    "probabilities", "model_version", "role", "fallback", "contract_version", "trace",
+    "probabilities", "classes", "model_version", "role", "fallback", "contract_version", "trace",
 })  # fmt: skip
 """Columns of the prediction log beside the features."""
 

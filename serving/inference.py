@@ -85,7 +85,9 @@ class Inference:
 
     def _count_problems(self, case: str, problems: Sequence[RowProblem]) -> None:
         for problem in problems:
-            self.metrics.fields_refused[case, problem.field or "row"] += 1
+            # A name that a client made up would be one more time series for Prometheus.
+            known = problem.field in self.desks[case].case.contract.columns
+            self.metrics.fields_refused[case, str(problem.field) if known else "unknown"] += 1
 
     def _request_id(self, headers: Mapping[bytes, bytes], asked: Asked) -> str:
         """The client's own id if it gave one that can be kept as it is, else a new one."""

@@ -5,6 +5,7 @@ import gc
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from configs.errors import EvergreenError
@@ -95,6 +96,7 @@ class Loading:
         if not await answers_identically(engine, read_example(folder)):
             engine.close()
             raise AnswersDiffer(self._desk.case.name, entry.version)
+        engine.on_batch = partial(self._metrics.batch, self._desk.case.name)
         return Arm(entry.version, engine)
 
     def _folder(self, entry: RouteEntry) -> Path:

@@ -92,6 +92,7 @@ class Reporter:
             ("evergreen_log_lag_seconds", "Age of the oldest answer not yet on disk.", (), [[ledger.sync_lag]]),
             ("evergreen_log_entries", "Entries written since the worker started.", (), [[ledger.appended]]),
             ("evergreen_log_unlogged", "Answers that could not be written down.", (), [[ledger.unlogged]]),
+            ("evergreen_log_sync_errors", "Times the disk did not confirm.", (), [[ledger.sync_errors]]),
             ("evergreen_log_failing", "1 while the log cannot be written.", (), [[int(ledger.failing is not None)]]),
             ("evergreen_memory_bytes", "Resident memory of the worker.", (), [[_resident()]]),
             ("evergreen_cpu_seconds", "Processor time of the worker.", (), [[used.ru_utime + used.ru_stime]]),
@@ -137,9 +138,9 @@ class Reporter:
 
     def _compactor(self) -> list[Gauge]:
         status = _read(self._compactor_status)
-        names = ("backlog_bytes", "backlog_segments", "oldest_segment_seconds")
+        names = ("backlog_bytes", "backlog_segments", "oldest_segment_seconds", "corrupt_segments")
         return [
-            (f"evergreen_log_{name}", "Of the prediction log, not yet Parquet.", (), [[status[name]]])
+            (f"evergreen_log_{name}", "Of the segments of the prediction log.", (), [[status[name]]])
             for name in names
             if status
         ]

@@ -25,6 +25,7 @@ from serving.ledger.entry import encode_entry
 from serving.ledger.header import logged_cases
 from serving.ledger.ledger import Ledger
 from serving.ledger.places import segments_folder
+from serving.protocols.answers import prediction
 from serving.records import Asked, Part, RowProblem, Rows
 from serving.routes.engines import make_engine
 from serving.routes.local import LocalCopy
@@ -221,12 +222,12 @@ def _answers(case: Case, part: Part) -> Iterator[dict[str, Any]]:
 
 
 def _answer(case: Case, part: Part, one: Any) -> dict[str, Any]:
+    told = prediction(case.problem, one, part.classes)
     if case.problem is Problem.regression:
-        return {"prediction": one}
+        return {"prediction": told}
     if case.problem is Problem.binary:
-        return {"prediction": int(one > 0.5), "probability": one}
-    likeliest = max(range(len(one)), key=one.__getitem__)
-    return {"prediction": str(part.classes[likeliest]), "probability": one[likeliest]}
+        return {"prediction": told, "probability": one}
+    return {"prediction": str(told), "probability": max(one)}
 
 
 def _refusals(first: int, problems: list[RowProblem], count: int, bad: list[int] | None = None) -> list[dict[str, Any]]:

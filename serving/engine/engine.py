@@ -1,5 +1,6 @@
 """What answers rows: a compiled plan, at once, or the pipeline itself, in batches."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from serving.records import Rows, Scores
@@ -22,6 +23,9 @@ class Engine(Protocol):
     @property
     def waiting(self) -> int:
         """Rows that were submitted and have no answer yet."""
+
+    on_batch: Callable[[int], None] | None
+    """Told the number of rows of each micro-batch; a plan makes none."""
 
     def score(self, rows: Rows) -> Scores:
         """Scores of the rows; only an immediate engine."""

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Plan:
     kind = "plan"
     immediate = True
     waiting = 0
+    on_batch: Callable[[int], None] | None = None
 
     def __init__(self, structure: Structure, arrays: Arrays, features: Sequence[str]) -> None:
         self.structure = structure

@@ -119,7 +119,9 @@ def _metrics_in(text: str) -> set[str]:
 def _told() -> set[str]:
     """Every metric the gateway has, as its own source names them."""
     source = "".join((ROOT / "serving" / name).read_text() for name in ("exposition.py", "report.py"))
-    names = _metrics_in(source) | {f"evergreen_log_{n}" for n in ("backlog_bytes", "oldest_segment_seconds")}
+    names = _metrics_in(source) | {
+        f"evergreen_log_{n}" for n in ("backlog_bytes", "oldest_segment_seconds", "corrupt_segments")
+    }
     return names | {f"{name}_{end}" for name in names for end in ("total", "bucket", "sum", "count")}
 
 
