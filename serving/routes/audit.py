@@ -18,10 +18,10 @@ from serving.engine.frame import frame_of
 from serving.engine.prove import bits
 from serving.engine.structure import STRUCTURE_FILE, Structure
 from serving.ledger.entry import Entry, decode_entry
-from serving.ledger.header import logged_cases
+from serving.ledger.header import LoggedCase, logged_cases
 from serving.records import Part, Rows
 from serving.routes.local import RouteEntry
-from serving.routes.tail import Logged, Tail
+from serving.routes.tail import Tail
 from tasks.features.artifact import MODEL_FILE, load_model, score
 from tasks.records import Candidate
 
@@ -70,6 +70,7 @@ class Audit:
 
     def __init__(self, cases: Sequence[Case], ledger: Path, version_folder: Callable[[str, str], Path]) -> None:
         self._cases = {case.name: case for case in cases}
+        self._shares = {case.name: case.serving.audit_share for case in cases if case.serving.audit_share}
         self._features = {name: one.features for name, one in logged_cases(cases).items()}
         self._folder = version_folder
         self._tail = Tail(ledger)
@@ -89,25 +90,23 @@ class Audit:
         return [difference for difference in found if difference]
 
     def _sampled(self) -> Iterator[Entry]:
-        taken: defaultdict[str, int] = defaultdict(int)
-        for logged in self._tail.new():
-            entry = self._drawn(logged, taken)
-            if entry:
-                taken[entry.case] += 1
-                yield entry
+        taken: defaultdict[bytes, int] = defaultdict(int)
+        for payloads, cases in self._tail.new():
+            shares = {name.encode(): share for name, share in self._shares.items() if self._same_contract(name, cases)}
+            for payload in payloads:
+                # Of nearly all entries only id and case are looked at: to read JSON takes longer.
+                heads = _HEADS.match(payload)
+                if heads is None:
+                    raise ValueError(
+                        f"an entry of the prediction log does not begin with id and case: {payload[:80]!r}"
+                    )
+                request_id, case = heads.groups()
+                if case in shares and (taken[case] < _AT_LEAST or drawn(request_id, shares[case])):
+                    taken[case] += 1
+                    yield decode_entry(payload, cases)
 
-    def _drawn(self, logged: Logged, taken: Mapping[str, int]) -> Entry | None:
-        """The entry, if it is drawn; of nearly all only the id is looked at, for JSON takes longer to read."""
-        request_id, case = _heads(logged.payload)
-        known = self._cases.get(case)
-        if known is None or not known.serving.audit_share or case not in logged.cases:
-            return None
-        if logged.cases[case].features != self._features[case]:
-            return None  # of another contract
-        few = taken.get(case, 0) < _AT_LEAST
-        return (
-            decode_entry(logged.payload, logged.cases) if few or drawn(request_id, known.serving.audit_share) else None
-        )
+    def _same_contract(self, name: str, cases: Mapping[str, LoggedCase]) -> bool:
+        return name in cases and cases[name].features == self._features[name]
 
     def _judged(self, key: tuple[str, str], entry: RouteEntry, pile: _Pile) -> Difference | None:
         case, version = key
@@ -152,14 +151,6 @@ class _Judge:
 def drawn(request_id: bytes, share: float) -> bool:
     """Whether a request is in the share that is audited; the same on every machine."""
     return int.from_bytes(blake2b(request_id, key=b"audit", digest_size=8).digest(), "big") < share * _WHOLE
-
-
-def _heads(payload: bytes) -> tuple[bytes, str]:
-    """The request's id, as it is written, and the case of an entry."""
-    found = _HEADS.match(payload)
-    if found is None:
-        raise ValueError(f"an entry of the prediction log does not begin with id and case: {payload[:80]!r}")
-    return found[1], found[2].decode()
 
 
 def _together(parts: Sequence[Rows]) -> Rows:

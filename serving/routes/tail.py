@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -14,11 +15,10 @@ _BYTES_AT_ONCE = 32_000_000
 """Of one segment; what is more is read by the next look."""
 
 
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """An entry as it was written, and what its segment says it needs to be read."""
+class Added(NamedTuple):
+    """Entries that were added to one segment, and what it says they need to be read."""
 
-    payload: bytes
+    payloads: Iterator[bytes]
     cases: Mapping[str, LoggedCase]
 
 
@@ -39,15 +39,15 @@ class Tail:
         for name, path in self._segments().items():
             self._places[name] = self._first(path, skip=True)
 
-    def new(self) -> Iterator[Logged]:
-        """Entries added since they were given last; the last one may still be on its way, and comes later."""
+    def new(self) -> Iterator[Added]:
+        """Entries added since they were given last; one that is still on its way comes later."""
         segments = self._segments()
         self._places = {name: place for name, place in self._places.items() if name in segments}
         for name, path in segments.items():
             place = self._places.get(name) or self._first(path, skip=False)
             self._places[name] = place
             if place:
-                yield from self._read(path, place)
+                yield Added(self._read(path, place), place.cases)
 
     def _segments(self) -> dict[str, Path]:
         return {path.stem: path for end in (OPEN, SEALED) for path in self._folder.glob(f"*{end}")}
@@ -64,11 +64,10 @@ class Tail:
             return None
         return _Place(header.cases, path.stat().st_size if skip else frames.end)
 
-    def _read(self, path: Path, place: _Place) -> Iterator[Logged]:
+    def _read(self, path: Path, place: _Place) -> Iterator[bytes]:
         data = _bytes(path, place.offset)
         frames = Frames(data)
-        for payload in frames:
-            yield Logged(payload, place.cases)
+        yield from frames
         read = frames.end
         # A frame that is not whole is on its way, unless whole ones come after it.
         following = next_frame(data, read + 1) if read < len(data) else None

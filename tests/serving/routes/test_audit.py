@@ -228,7 +228,7 @@ class TestTail:
 
     @staticmethod
     def given(tail: Tail) -> list[bytes]:
-        return [logged.payload for logged in tail.new()]
+        return [payload for added in tail.new() for payload in added.payloads]
 
     def test_what_was_written_before_is_not_given(self, folder: Path) -> None:
         segment = SegmentWriter(folder, "w0", self.header())
