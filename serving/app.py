@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
 from serving.dialects import MLFLOW, OIP, PLAIN, Dialect, Request
-from serving.errors import NotAllowed, NotFound, Refused, TooLarge, TooSlow, Unavailable, WrongMethod
+from serving.errors import NotAllowed, NotFound, Refused, TooLarge, Unavailable, WrongMethod
 from serving.guard import Guard, Headers, Message, Receive
 from serving.inference import Desk, Inference
 from serving.pages import Pages
@@ -68,7 +68,7 @@ class Application:
             reply.headers = (*reply.headers, (b"allow", error.allowed.encode()))
         if isinstance(error, NotAllowed):
             reply.headers = (*reply.headers, (b"www-authenticate", b"Bearer"))
-        if isinstance(error, TooLarge | TooSlow):
+        if isinstance(error, TooLarge):
             reply.headers = (*reply.headers, (b"connection", b"close"))  # the rest of its body is not read
         return reply
 

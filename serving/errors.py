@@ -7,7 +7,6 @@ Refused                       (status, code, message)
 ├── OutOfScope            403 a key without the scope
 ├── NotFound              404 unknown path, case, model or version
 ├── WrongMethod           405
-├── TooSlow               408 the client took too long to send
 ├── TooLarge              413 body or rows over the limit
 ├── WrongType             415 a content type the protocol does not take
 ├── TooMany               429 over the key's rate; Retry-After
@@ -76,14 +75,6 @@ class WrongMethod(Refused):
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
         super().__init__(f"This path takes {allowed}.")
-
-
-class TooSlow(Refused):
-    status = 408
-    code = "too_slow"
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"The request did not arrive within {seconds:g} seconds.")
 
 
 class TooLarge(Refused):

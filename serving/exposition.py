@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from configs.case import Problem
 from serving.metrics import BATCH_BOUNDS, LATENCY_BOUNDS, NUMBER_BOUNDS, PROBABILITY_BOUNDS, Histogram, quantile
-from tasks.files import write_text
+from serving.routes.status import put
 
 QUANTILES = (0.5, 0.95, 0.99)
 _SHOWN_LATENCY = range(5, len(LATENCY_BOUNDS), 6)
@@ -33,7 +33,7 @@ _ARM = ("case", "version", "role")
 
 def publish(folder: Path, worker: str, report: Mapping[str, Any]) -> None:
     """Leave a worker's report where the others find it; it stays when the worker is gone, as its counts must."""
-    write_text(folder / f"{worker}.{os.getpid()}.json", json.dumps(report))
+    put(folder / f"{worker}.{os.getpid()}.json", json.dumps(report))
 
 
 def reports(folder: Path, own: Mapping[str, Any]) -> list[Mapping[str, Any]]:

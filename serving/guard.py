@@ -1,13 +1,12 @@
 """The gateway's limits: who may ask how often, and how much a request may hold and take."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from configs.serving import GatewayLimits
 from serving.access import Door, Pace, Scope
-from serving.errors import BadRequest, TooLarge, TooSlow, Unavailable, WrongMethod
+from serving.errors import BadRequest, TooLarge, Unavailable, WrongMethod
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -38,17 +37,13 @@ class Guard:
             self._pace.take(name or (client[0] if client else "unknown"), time.monotonic())
 
     async def body(self, receive: Receive, headers: Headers) -> bytes:
-        """The whole body. Raises TooLarge or TooSlow."""
+        """The whole body. Raises TooLarge; a client that takes too long is disconnected (`serving.connection`)."""
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > self._most_bytes:
             raise self._too_large()
-        try:
-            async with asyncio.timeout(self._limits.request_seconds):
-                message = await receive()
-                body: bytes = message.get("body", b"")
-                return await self._rest(body, receive) if message.get("more_body") else body
-        except TimeoutError:
-            raise TooSlow(self._limits.request_seconds) from None
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        return await self._rest(body, receive) if message.get("more_body") else body
 
     async def _rest(self, first: bytes, receive: Receive) -> bytes:
         parts, size, more = [first], len(first), True

@@ -21,7 +21,7 @@ from configs.place import Place
 from configs.project import Project
 from serving.access import Door
 from serving.app import Application
-from serving.connection import Connection, close_slow_heads
+from serving.connection import Connection, close_slow_ones
 from serving.guard import Guard
 from serving.inference import Inference
 from serving.ledger.header import logged_cases
@@ -113,7 +113,7 @@ class Worker:
 
     async def _close_slow(self, server: uvicorn.Server) -> None:
         seconds, now = self.params.limits.request_seconds, asyncio.get_running_loop().time()
-        if closed := close_slow_heads(list(server.server_state.connections), seconds, now):
+        if closed := close_slow_ones(list(server.server_state.connections), seconds, now):
             self.metrics.refused["", "too_slow"] += closed
 
     async def _report(self) -> None:

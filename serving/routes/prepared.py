@@ -15,7 +15,7 @@ from tasks.records import Record
 
 _ROOT = Path(__file__).parents[2]
 _PROVEN_BY = ("serving/engine/*.py", "serving/engine/*.c", "serving/engine/*.so", "serving/records.py")
-_READ_BY = ("tasks/features/*.py", "serving/routes/prepare.py")
+_READ_BY = ("tasks/features/*.py", "serving/routes/prepare.py", "serving/routes/engines.py")
 _LIBRARIES = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
 
 
