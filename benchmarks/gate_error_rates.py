@@ -25,6 +25,9 @@ from tasks.evaluation.gate import Measured, decide
 from tasks.evaluation.metrics import auc
 from tasks.evaluation.predictions import Predictions, unusable
 from tasks.records import Candidate
+from tests.evaluation.conftest import CASE as SHOP
+from tests.evaluation.conftest import GATE as SHOPS_GATE
+from tests.evaluation.conftest import PARAMS as SHOPS_PARAMS
 
 SEED = 20260101
 ROWS, DAYS = 24_000, 28
@@ -36,55 +39,19 @@ MOODS = ("mood1", "mood2", "mood3")
 """What a day is like beyond its weather; of no use, and no feature."""
 REGIONS = 6
 
-CASE = Case.model_validate(
-    {
-        "name": "benchmark",
-        "question": "?",
-        "problem": "binary",
-        "label_delay_hours": 0,
-        "batch_every": "week",
-        "source": {"kind": "file", "url": "nowhere", "format": "parquet"},
-        "contract": {
-            "version": 1,
-            "columns": {
-                "id": {"type": "string", "role": "entity"},
-                "at": {"type": "timestamp", "role": "event_time"},
-                **{name: {"type": "number", "role": "feature"} for name in FEATURES},
-                "y": {"type": "boolean", "role": "target"},
-            },
-        },
-    }
-)
-GATE = {
-    "metric": "auc",
-    "rule": "superiority",
-    "margin": 0.0,
-    "block": "day",
-    "min_rows": 5000,
-    "min_blocks": 14,
+COLUMNS = {
+    "id": {"type": "string", "role": "entity"},
+    "at": {"type": "timestamp", "role": "event_time"},
+    **{name: {"type": "number", "role": "feature"} for name in FEATURES},
+    "y": {"type": "boolean", "role": "target"},
+}
+CASE = Case.model_validate(SHOP | {"name": "benchmark", "contract": {"version": 1, "columns": COLUMNS}})
+GATE = SHOPS_GATE | {
     "limits": [{"metric": "auc", "at_least": 0.62}, {"metric": "ece", "at_most": 0.15}],
     "slices": {"columns": ["region"], "min_share": 0.03, "tolerance": 0.05},
-    "suspicious_score": 0.95,
     "max_latency_ms": 50,
-    "max_model_mb": 20,
 }
-PARAMS = Params.model_validate(
-    {
-        "seed": 1,
-        "window": {"train_batches": 4, "evaluate_batches": 4, "min_train_rows": 100, "max_left_out": 0.25},
-        "validation": {
-            "min_rows": 1,
-            "volume_change": 0.5,
-            "volume_batches": 3,
-            "stale_after_batches": 2,
-            "leakage_score": 0.95,
-        },
-        "features": {},
-        "training": {"estimator": "hist_gradient_boosting"},
-        "gate": GATE,
-        "approval": {},
-    }
-)
+PARAMS = Params.model_validate(SHOPS_PARAMS | {"gate": GATE})
 RECORD = Candidate(
     case="benchmark",
     contract_version=1,

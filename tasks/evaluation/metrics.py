@@ -12,6 +12,7 @@ from scipy import stats
 
 from configs.case import Problem
 from tasks.evaluation.predictions import Floats, Predictions, unusable
+from tasks.evaluation.ranking import rank_auc
 
 HIGHER_IS_BETTER = frozenset({"auc", "accuracy", "brier_skill", "r2"})
 
@@ -54,19 +55,19 @@ def row_losses(problem: Problem, labels: np.ndarray, predictions: Predictions) -
 
 
 def auc(positive: NDArray[np.bool_], scores: Floats) -> Estimate | None:
-    """Chance that a positive row outranks a negative one, ties counted half (Mann-Whitney).
+    """Chance that a positive row outranks a negative one, ties counted half; None unless both kinds are there.
 
     The influences are the placement values of DeLong, DeLong and Clarke-Pearson (1988, Biometrics 44:837), found
     by ranks in O(n log n) (Sun and Xu 2014, IEEE Signal Processing Letters 21:1389).
     """
+    ranks = stats.rankdata(scores)
+    value = rank_auc(positive, ranks)
+    if value is None:
+        return None
     rows, positives = len(scores), int(positive.sum())
     negatives = rows - positives
-    if not positives or not negatives:
-        return None
-    ranks = stats.rankdata(scores)
     above = (ranks[positive] - stats.rankdata(scores[positive])) / negatives
     below = 1 - (ranks[~positive] - stats.rankdata(scores[~positive])) / positives
-    value = float(above.mean())
     influence = np.empty(rows)
     influence[positive] = (above - value) * (rows / positives)
     influence[~positive] = (below - value) * (rows / negatives)

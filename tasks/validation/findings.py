@@ -8,6 +8,7 @@ import pandas as pd
 
 from configs.case import Case
 from configs.params import ValidationParams
+from tasks.evaluation import ranking
 from tasks.features import labels as label_rules
 from tasks.records import Batch, Finding
 from tasks.validation.delivery import delivery
@@ -46,5 +47,5 @@ def fingerprint(case: Case, rules: ValidationParams, batch: Batch, typical_rows:
 
 
 def _code() -> list[str]:
-    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(label_rules.__file__)]
+    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(label_rules.__file__), Path(ranking.__file__)]
     return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]

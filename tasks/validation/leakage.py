@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from configs.case import Case, Problem
+from tasks.evaluation.ranking import rank_auc
 from tasks.features.labels import labels
 from tasks.records import Finding, Severity
 from tasks.validation.wording import number
@@ -26,14 +27,6 @@ def leakage(case: Case, frame: pd.DataFrame, features: list[str], at_most: float
         return [_cannot_be_judged(case, int(labelled.sum()))]
     rows, scored_by = frame.loc[labelled].reset_index(drop=True), _SCORES[case.problem]
     return [_finding(name, _score(rows[name], targets, scored_by), scored_by, at_most) for name in features]
-
-
-def auc(values: pd.Series, positive: pd.Series) -> float:
-    """How often a positive row ranks above a negative one; ties count half. Both kinds must be there."""
-    positives = int(positive.sum())
-    pairs = positives * (len(positive) - positives)
-    ranks = values.rank().to_numpy()
-    return float((ranks[positive.to_numpy(dtype=bool)].sum() - positives * (positives + 1) / 2) / pairs)
 
 
 def out_of_fold_means(categories: pd.Series, target: pd.Series) -> pd.Series:
@@ -73,12 +66,18 @@ def _score(values: pd.Series, targets: list[pd.Series], scored_by: str) -> float
 def _by_category(categories: pd.Series, target: pd.Series, scored_by: str) -> float:
     # Not folded: a higher mean stands for a higher target, and a small category ranks its own rows the wrong way round.
     means = out_of_fold_means(categories, target)
-    return auc(means, target) if scored_by == "AUC" else _correlation(means, target)
+    return _auc(means, target) if scored_by == "AUC" else _correlation(means, target)
 
 
 def _folded_auc(values: pd.Series, target: pd.Series) -> float:
-    score = auc(values, target)
+    score = _auc(values, target)
     return max(score, 1 - score)
+
+
+def _auc(values: pd.Series, target: pd.Series) -> float:
+    score = rank_auc(target.to_numpy(dtype=bool), values.rank().to_numpy())
+    assert score is not None, "a target is asked about only if there is enough of both kinds"
+    return score
 
 
 def _folded_correlation(values: pd.Series, target: pd.Series) -> float:

@@ -7,6 +7,7 @@ from sklearn import metrics as sk
 from configs.case import Problem
 from tasks.evaluation.metrics import auc, calibration_error, estimates, row_losses
 from tasks.evaluation.predictions import Predictions
+from tasks.evaluation.ranking import rank_auc
 
 
 def scored(rows: int = 500, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -23,6 +24,10 @@ def test_the_auc_is_scikit_learns_with_and_without_ties(ties: bool, seed: int) -
     found = auc(labels == 1, chance)
     assert found is not None
     assert found.value == pytest.approx(sk.roc_auc_score(labels, chance), abs=1e-12)
+
+
+def test_a_tie_between_the_two_kinds_counts_half() -> None:
+    assert rank_auc(np.array([False, False, True, True]), np.array([1, 2.5, 2.5, 4])) == pytest.approx(3.5 / 4)
 
 
 @pytest.mark.parametrize("ties", [False, True])

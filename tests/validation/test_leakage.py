@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from configs.case import Case
+from tasks.evaluation.ranking import rank_auc
 from tasks.records import Severity
-from tasks.validation.leakage import auc, leakage, out_of_fold_means
+from tasks.validation.leakage import leakage, out_of_fold_means
 
 from .conftest import CASE
 
@@ -76,7 +77,8 @@ def test_a_leak_in_the_rows_where_the_feature_is_there_is_refused() -> None:
 
 def test_the_score_itself_is_refused_and_a_hair_more_is_not() -> None:
     feature = LATE + DRAW.normal(0, 15, ROWS)
-    score = auc(feature, (LATE >= 15).astype("float64"))
+    score = rank_auc((LATE >= 15).to_numpy(), feature.rank().to_numpy())
+    assert score
     assert refused(BINARY, feature, at_most=score)
     assert not refused(BINARY, feature, at_most=np.nextafter(score, 1))
 
@@ -93,10 +95,6 @@ def test_too_few_labels_of_a_kind_are_said_instead_of_judged(positives: int, jud
     (finding,) = leakage(BINARY, pd.DataFrame({"weight": target, "minutes_late": target}), ["weight"], 0.95)
     assert (finding.severity is Severity.critical) is judged
     assert ("was not looked for" in finding.found) is not judged
-
-
-def test_the_auc_counts_ties_half() -> None:
-    assert auc(pd.Series([1.0, 2.0, 2.0, 3.0]), pd.Series([0.0, 0.0, 1.0, 1.0])) == pytest.approx(3.5 / 4)
 
 
 def test_the_mean_of_a_category_comes_from_the_other_folds() -> None:
