@@ -96,12 +96,13 @@ class Desk:
         return found.version if found and found.status != Status.rolled_back else None
 
     def _finish_interrupted(self) -> None:
-        events = [event for event in self.history.events(self.case) if event.what != "registered"]
-        if not events or events[-1].what not in {"approving", "rolling back", "rejected"}:
+        events = self.history.events(self.case)
+        begun = next((event for event in reversed(events) if event.what != "registered"), None)
+        if begun is None or begun.what not in {"approving", "rolling back", "rejected"}:
             return
-        begun = events[-1]
         if begun.what == "rejected":
-            if self.version(begun.version).status == Status.awaiting:
+            asked_again = any(event.version == begun.version for event in events[events.index(begun) + 1 :])
+            if not asked_again and self.version(begun.version).status == Status.awaiting:
                 self.turn_away(begun.version, Status.expired if begun.by == _EXPIRY else Status.rejected)
             return
         why = Why(begun.by, begun.reason, begun.at)

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from configs.project import CaseFiles, Project
 from tasks.adapters import dvc, git
 from tasks.adapters.history import History
+from tasks.adapters.locks import exclusive
 from tasks.adapters.registry import LoggedCandidate, ModelVersion, Registry
 from tasks.features.artifact import MODEL_FILE, load_model
 from tasks.features.example import RECORDED_WITH_MODEL, answers_identically, read_example
@@ -25,22 +26,26 @@ from tasks.records import (
     Registered,
     Ruling,
     Status,
+    Traffic,
     Windows,
 )
 
 log = logging.getLogger(__name__)
+
+_NOBODY_SAID_NO = frozenset({Status.expired, Status.superseded})
 
 
 def known_version(project: Project, case: str) -> Registered | None:
     """The version that was made from exactly the same data, code, parameters and libraries, if there is one.
 
     One whose registration was interrupted is not known yet: registering it again finishes it. Nor is one that waits,
-    but was compared with a champion that has left since: it must be judged again.
+    but was compared with a champion that has left since: it must be judged again. Nor is one that expired or was
+    superseded before a person had decided: it is asked about again.
     """
     fingerprint = dvc.fingerprint(project.root, case)
     registry = Registry(project)
     same = next((v for v in registry.versions(case) if v.fingerprint == fingerprint), None)
-    if same is None or not _is_in_history(project, same):
+    if same is None or same.status in _NOBODY_SAID_NO or not _is_in_history(project, same):
         return None
     if same.status == Status.awaiting and not same.was_judged_against(registry.holder(case, "champion")):
         return None
@@ -50,7 +55,8 @@ def known_version(project: Project, case: str) -> Registered | None:
 def register(project: Project, order: Order, at: datetime) -> Registered:
     """Log the candidate to MLflow; if the gate let it pass, register it as challenger, to be approved.
 
-    Run again after an interruption it finishes what was begun: the same candidate never gets a second version.
+    Run again after an interruption it finishes what was begun: the same candidate never gets a second version. If its
+    version expired or was superseded before a person had decided, that one is asked about again.
     """
     evidence = _gather(project, order)
     registry = Registry(project)
@@ -66,12 +72,12 @@ def register(project: Project, order: Order, at: datetime) -> Registered:
         "status": Status.awaiting.value,
         "asked_at": at.isoformat(),
     }
-    version = registry.register(order.case, logged, description(evidence), tags)
-    if version.status == Status.awaiting:  # one that was decided on before this could be finished stays decided
-        _supersede(registry, version)
-        registry.move_alias(order.case, "challenger", version.version)
+    number = registry.register(order.case, logged, description(evidence), tags).version
+    # Nobody may decide on a version while it is superseded.
+    with exclusive(project.stores / f"{order.case}.decision.lock"):
+        version = _challenge(project, registry, _version(registry, order.case, number), at)
     _write_history(project, version, at, evidence)
-    log.info("register %s: version %s is challenger", order.case, version.version)
+    log.info("register %s: version %s is %s", order.case, version.version, version.status)
     return _registered(version).model_copy(update={"reasons": decision.reasons})
 
 
@@ -152,6 +158,36 @@ def _with_artifact_rule(registry: Registry, logged: LoggedCandidate, files: Case
 
 def _against(decision: Decision) -> str:
     return "; ".join(reason.text for reason in decision.against)[:4000]
+
+
+def _challenge(project: Project, registry: Registry, version: ModelVersion, at: datetime) -> ModelVersion:
+    """Make the version the challenger, unless it was decided on before this could be finished."""
+    if version.status in _NOBODY_SAID_NO:
+        version = _ask_again(project, registry, version, at)
+    if version.status == Status.awaiting:
+        _supersede(registry, version)
+        registry.move_alias(version.case, "challenger", version.version)
+    return version
+
+
+def _ask_again(project: Project, registry: Registry, version: ModelVersion, at: datetime) -> ModelVersion:
+    # A share it had as challenger was given by a person then; as a new challenger it has none.
+    none = Traffic(challenger=version.version, salt=f"{version.case}/{version.version}")
+    reason = f"asked about again; it was {version.status}"
+    event = Event(
+        case=version.case, at=at, what="registered", version=version.version, by="gate", reason=reason, traffic=none
+    )
+    History(project).append(event)
+    registry.set_traffic(version.case, none)
+    # The status comes last: until then it is as it was, and the next try begins anew.
+    registry.tag(version.case, version.version, {"asked_at": at.isoformat(), "status": Status.awaiting.value})
+    return _version(registry, version.case, version.version)
+
+
+def _version(registry: Registry, case: str, number: str) -> ModelVersion:
+    found = registry.version(case, number)
+    assert found is not None, "it was registered a moment ago"
+    return found
 
 
 def _supersede(registry: Registry, newest: ModelVersion) -> None:

@@ -11,18 +11,20 @@ from tasks.adapters.history import History
 from tasks.adapters.registry import Registry
 from tasks.errors import ArtifactAltered, ArtifactMissing, StoreUnreachable
 from tasks.files import sha256
-from tasks.promotion.decide import Why, decide, roll_back
+from tasks.promotion.decide import Why, decide, expire, roll_back
 from tasks.promotion.order import place_order
 from tasks.promotion.register import known_version, register
+from tasks.promotion.traffic import set_traffic
 from tasks.records import ChampionRef, Decision, Evaluation, Order, Reason, Registered, Ruling, Status
 from tests.conftest import AS_OF, ASKED, Answer, change_params, git
 
-from .conftest import Dies, aliases, events, standing, stored_model
+from .conftest import Dies, aliases, events, last_event, standing, stored_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bikes")]
 
 ORDER = Order(case="bikes", as_of=AS_OF)
 DAY = timedelta(days=1)
+WEEK = timedelta(days=7)
 
 
 def runs(project: Project) -> list[str]:
@@ -144,6 +146,71 @@ def test_a_newer_challenger_supersedes_the_one_that_waits(succession: Project, a
     registry.tag("bikes", "2", {"status": Status.awaiting.value})
     register(succession, ORDER, ASKED + 14 * DAY)
     assert standing(succession) == {"1": "retired", "2": "superseded", "3": "awaiting approval"}
+
+
+def test_a_candidate_nobody_answered_for_in_time_is_asked_about_again(registered: Project, answer: Answer) -> None:
+    kept, late = runs(registered), ASKED + 2 * WEEK
+    assert expire(registered, "bikes", late) == ["1"]
+    assert known_version(registered, "bikes") is None
+    again = register(registered, ORDER, late + DAY)
+    assert (again.version, again.status, runs(registered)) == ("1", Status.awaiting, kept)
+    assert aliases(registered) == {"challenger": "1"}
+    assert events(registered) == [("registered", "1"), ("rejected", "1"), ("registered", "1")]
+    assert last_event(registered).reason == "asked about again; it was rejected: expired"
+    assert expire(registered, "bikes", late + DAY + WEEK - timedelta(seconds=1)) == [], "it has its whole time again"
+    assert decide(registered, answer("1", at=late + 2 * DAY)).status is Status.champion
+
+
+def test_a_question_asked_again_expires_again(registered: Project) -> None:
+    for times in (1, 2):
+        assert expire(registered, "bikes", ASKED + 2 * times * WEEK) == ["1"]
+        assert standing(registered) == {"1": "rejected: expired"}
+        assert aliases(registered) == {}
+        register(registered, ORDER, ASKED + 2 * times * WEEK + DAY)
+        assert standing(registered) == {"1": "awaiting approval"}
+
+
+def test_a_candidate_that_was_superseded_unanswered_is_asked_about_again(succession: Project) -> None:
+    registry = Registry(succession)
+    registry.tag("bikes", "3", {"status": Status.superseded.value})
+    registry.tag("bikes", "1", {"status": Status.awaiting.value})
+    assert known_version(succession, "bikes") is None
+    register(succession, ORDER, ASKED + 3 * WEEK)
+    assert standing(succession) == {"1": "superseded", "2": "champion", "3": "awaiting approval"}
+    assert aliases(succession)["challenger"] == "3"
+    assert last_event(succession).reason == "asked about again; it was superseded"
+
+
+def test_a_candidate_that_a_person_rejected_is_not_asked_about_again(registered: Project, answer: Answer) -> None:
+    decide(registered, answer("1", approve=False))
+    known = known_version(registered, "bikes")
+    assert known
+    assert (known.version, known.status) == ("1", Status.rejected)
+    assert register(registered, ORDER, ASKED + DAY).status is Status.rejected
+    assert events(registered) == [("registered", "1"), ("rejected", "1")]
+
+
+def test_a_challenger_asked_about_again_has_no_share_of_the_traffic(registered: Project) -> None:
+    set_traffic(registered, "bikes", "1", share=0.2, shadow=True, why=Why("Ada", "a first look", ASKED))
+    expire(registered, "bikes", ASKED + WEEK)
+    register(registered, ORDER, ASKED + WEEK + DAY)
+    traffic = Registry(registered).traffic("bikes")
+    assert (traffic.challenger, traffic.share, traffic.shadow) == ("1", 0, False)
+    assert last_event(registered).traffic == traffic
+
+
+@pytest.mark.parametrize(
+    "death", [(History, "append", 1), (Registry, "tag", 1), (Registry, "move_alias", 1)], ids=lambda death: death[1]
+)
+def test_asking_again_is_finished_by_the_next_try_wherever_it_was_killed(
+    registered: Project, dies: Dies, death: tuple[type, str, int]
+) -> None:
+    expire(registered, "bikes", ASKED + WEEK)
+    dies(partial(register, registered, ORDER, ASKED + WEEK + DAY), *death)
+    register(registered, ORDER, ASKED + WEEK + DAY)
+    assert expire(registered, "bikes", ASKED + WEEK + 2 * DAY) == []
+    assert standing(registered) == {"1": "awaiting approval"}
+    assert aliases(registered) == {"challenger": "1"}
 
 
 @pytest.mark.parametrize(
