@@ -1,5 +1,6 @@
 """asking: what the registry says, in a thread of its own, so that a server that hangs holds nobody up."""
 
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ _PATIENCE_SECONDS = 0.05
 """How long a look waits for an answer; one that takes longer is taken by a later look."""
 _LONGEST_PAUSE = 5.0
 _TOPIC = "registry"
+_ADDRESSES = re.compile(r" object at 0x[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ class Asking:
         self._due = True
         # What comes back may be another registry, with other models under the same numbers.
         self._versions = {}
-        self._alarms.turn_on(_TOPIC, f"Who answers goes on answering, and nothing new is learnt. {error}", fault=error)
+        said = _ADDRESSES.sub("", str(error))  # that differ each time, as if it were told for the first time
+        self._alarms.turn_on(_TOPIC, f"Who answers goes on answering, and nothing new is learnt. {said}", fault=error)
 
     def _ask(self) -> Answer:
         if self._registry is None:

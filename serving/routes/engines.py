@@ -1,11 +1,11 @@
 """engines: what a version answers with: a plan if it gives the pipeline's bits, else the pipeline itself."""
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
 
 from serving.engine.compile import CompiledPlan, Unrecognised, compile_plan
-from serving.engine.errors import KernelMissing
 from serving.engine.example import write_example
 from serving.engine.frame import frame_of, rows_of
 from serving.engine.prove import edge_rows, first_difference
@@ -15,6 +15,8 @@ from serving.routes.recorded import delivered_rows, logged_rows
 from tasks.errors import AnswersDiffer
 from tasks.features.artifact import score
 from tasks.features.example import read_example
+
+log = logging.getLogger(__name__)
 
 _RECORDED_ROWS = 1000
 """Of each source: enough to meet every common value, and a fraction of a second."""
@@ -26,14 +28,14 @@ def make_engine(material: Material) -> Made:
     A plan is compared with the pipeline on the example, on edge rows, and on delivered and logged rows of the project.
     """
     example = _write_example(material)
-    contract = material.case.contract
-    compiled = compile_plan(material.model, material.candidate, contract)
-    if isinstance(compiled, Unrecognised):
-        return Made(None, 0, compiled.reason)
     try:
+        compiled = compile_plan(material.model, material.candidate, material.case.contract)
+        if isinstance(compiled, Unrecognised):
+            return Made(None, 0, compiled.reason)
         rows, because = _compared(material, compiled, _trials(material, compiled, example))
-    except KernelMissing as error:
-        return Made(None, 0, str(error))
+    except Exception as error:  # whatever keeps a plan from being made, the pipeline can answer
+        log.exception("%s: version %s: no plan could be made", material.case.name, material.version)
+        return Made(None, 0, f"no plan could be made of it: {error}")
     return Made(None, rows, because) if because else Made(compiled.write(material.folder), rows)
 
 
@@ -60,7 +62,7 @@ def _trials(material: Material, compiled: CompiledPlan, example: Rows) -> Iterat
 
 
 def _compared(material: Material, compiled: CompiledPlan, trials: Iterator[tuple[str, Rows]]) -> tuple[int, str | None]:
-    """How many rows were compared, and the first difference. Raises KernelMissing."""
+    """How many rows were compared, and the first difference."""
     contract, compared = material.case.contract, 0
     plan = compiled.plan(contract.features)
     for what, rows in trials:

@@ -216,7 +216,11 @@ class Keeper:
                 if routes
             },
         )
-        put(self._copy.status, status.model_dump_json(indent=2) + "\n")
+        try:
+            put(self._copy.status, status.model_dump_json(indent=2) + "\n")
+        except OSError:
+            log.exception("the sign of life cannot be written")
+            self._next_beat += _LONGEST_PAUSE
 
 
 def _by_role(known: Known) -> list[ModelVersion]:

@@ -96,16 +96,23 @@ class Alarms:
         return [(case, version) for found, case, version in self._on if found == topic]
 
     def _write(self) -> None:
-        put(self._path, _ALARMS.dump_json(self.listed(), indent=2).decode() + "\n")
+        try:
+            put(self._path, _ALARMS.dump_json(self.listed(), indent=2).decode() + "\n")
+        except OSError:
+            log.exception("the alarms cannot be written")
 
 
 def put(path: Path, text: str) -> None:
     """Replace a file that says how things are now; unlike what must survive, it need not reach the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(part).replace(path)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(part).replace(path)
+    except OSError:
+        Path(part).unlink(missing_ok=True)
+        raise
 
 
 def _earlier(path: Path) -> dict[tuple[str | None, str | None, str], datetime]:
