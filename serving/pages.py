@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version as installed
 from typing import Any
 from urllib.parse import unquote
@@ -33,6 +32,7 @@ class Pages:
     def __init__(self, inference: Inference, reporter: Reporter, default_case: str | None) -> None:
         self._inference = inference
         self._default_case = default_case
+        self._made: tuple[frozenset[str], dict[str, Any]] | None = None
         self._reporter = reporter
         self._pages = {
             "/v2/health/live": Page(lambda: _json({"live": True})),
@@ -43,8 +43,8 @@ class Pages:
             "/v2": Page(lambda: oip.server_metadata(installed("evergreen"))),
             "/metrics": Page(lambda: Reply(200, reporter.prometheus(), _PROMETHEUS), "admin"),
             "/status": Page(lambda: _json(reporter.status()), "admin"),
-            "/openapi.json": Page(lambda: _json(self._document), "predict"),
-            "/docs": Page(lambda: Reply(200, self._docs, b"text/html; charset=utf-8"), "predict"),
+            "/openapi.json": Page(lambda: _json(self._document()), "predict"),
+            "/docs": Page(self._docs, "predict"),
             "/": Page(lambda: Reply(307, b"", headers=((b"location", b"/docs"),))),
         }
 
@@ -68,15 +68,17 @@ class Pages:
                 return Page(lambda: self._model_ready(name, rest[1] if len(rest) > 1 else None))
         return None
 
-    @cached_property
     def _document(self) -> dict[str, Any]:
-        cases = {name: desk.case for name, desk in self._inference.desks.items()}
-        examples = {name: desk.example for name, desk in self._inference.desks.items() if desk.example}
-        return openapi.document(cases, examples, installed("evergreen"), self._default_case)
+        """The document, made anew when a case has got a real row to show."""
+        shown = {name: desk.example for name, desk in self._inference.desks.items() if desk.example}
+        if self._made is None or self._made[0] != shown.keys():
+            cases = {name: desk.case for name, desk in self._inference.desks.items()}
+            made = openapi.document(cases, shown, installed("evergreen"), self._default_case)
+            self._made = (frozenset(shown), made)
+        return self._made[1]
 
-    @cached_property
-    def _docs(self) -> bytes:
-        return openapi.page(self._document).encode()
+    def _docs(self) -> Reply:
+        return Reply(200, openapi.page(self._document()).encode(), b"text/html; charset=utf-8")
 
     def _ready(self) -> Reply:
         return _json({"ready": True}) if self._reporter.ready else _json({"ready": False}, 503)

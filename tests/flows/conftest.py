@@ -74,6 +74,20 @@ class RunningStack:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
+    def predict(self, case: str) -> Any:
+        """What the gateway answers to the row in its own document; None while it cannot answer yet."""
+        url = json.loads((self.project.stores / "up.json").read_text())["gateway"]
+        with urllib.request.urlopen(f"{url}/openapi.json", timeout=60) as answer:
+            body = json.loads(answer.read())["paths"][f"/predict/{case}"]["post"]["requestBody"]
+        examples = body["content"]["application/json"].get("examples", {})
+        if not examples:
+            return None  # the document shows a real row once a model is loaded
+        row = next(iter(examples.values()))["value"]
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{url}/predict/{case}", json.dumps(row).encode(), headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read())
+
     def wait_for(self, what: Callable[[], Any], seconds: float = 90) -> Any:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -122,6 +136,7 @@ def _on_free_ports(clone: Project) -> None:
     path = clone.root / "configs" / "places" / "local.yaml"
     place = yaml.safe_load(path.read_text())
     place["ports"] = {"prefect": _free_port(), "mlflow": _free_port()}
+    place["gateway"] = {"port": _free_port(), "workers": 1}
     path.write_text(yaml.safe_dump(place))
 
 

@@ -63,6 +63,9 @@ def test_a_question_waits_through_a_power_cut_and_takes_its_answer_from_anywhere
     assert len(Registry(stack.project).versions("bikes")) == 1, "what was done before the power cut is not done again"
     assert [event.what for event in History(stack.project).events("bikes")] == ["registered", "approving", "approved"]
 
+    told = stack.wait_for(lambda: stack.predict("bikes"), 60)
+    assert (told["model_version"], told["role"]) == ("1", "champion"), "what was approved answers users"
+
     only_scheduled = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
     scheduled = stack.wait_for(lambda: stack.api("/flow_runs/filter", only_scheduled))
     weekly = {run["parameters"]["case"] for run in scheduled if run["parameters"].get("trigger") == "weekly"}
