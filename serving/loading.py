@@ -48,7 +48,7 @@ class Loading:
         return self._failed_at is not None and time.monotonic() - self._failed_at > _TRY_AGAIN_SECONDS
 
     async def follow(self, routes: CaseRoutes) -> None:
-        """Bring the routes into service. A version that cannot be loaded leaves its role as it was."""
+        """Bring the routes into service. A champion that cannot be loaded leaves the one before it, others nobody."""
         self.routes = routes
         self._failed_at = None
         before = self._desk.served.arms
@@ -59,8 +59,9 @@ class Loading:
         self._put_into_service(
             Arms(
                 champion=champion,
-                challenger=await self._arm(routes.challenger, before.challenger),
-                retired=await self._arm(routes.retired, before.retired),
+                # Another than the one the routes name must not answer in its place, with its share.
+                challenger=await self._arm(routes.challenger, None),
+                retired=await self._arm(routes.retired, None),
                 share=routes.share,
                 shadow=routes.shadow,
                 salt=routes.salt,
@@ -84,6 +85,8 @@ class Loading:
             self._metrics.swaps[case.name, "refused"] += 1
             self._failed_at = time.monotonic()
             return before
+        if known:
+            self._close_later(known.arm)
         self._loaded[entry.version] = _Loaded(entry, arm)
         self._metrics.swaps[case.name, "taken"] += 1
         log.info("%s: version %s is loaded as a %s", case.name, entry.version, arm.engine.kind)
@@ -114,5 +117,7 @@ class Loading:
         named = {entry.version for entry in (routes.champion, routes.challenger, routes.retired) if entry}
         serving = {arm.version for arm in self._desk.served.arms.all}
         for version in set(self._loaded) - named - serving:
-            engine = self._loaded.pop(version).arm.engine
-            asyncio.get_running_loop().call_later(_GRACE_SECONDS, engine.close)
+            self._close_later(self._loaded.pop(version).arm)
+
+    def _close_later(self, arm: Arm) -> None:
+        asyncio.get_running_loop().call_later(_GRACE_SECONDS, arm.engine.close)

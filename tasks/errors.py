@@ -26,7 +26,8 @@ EvergreenError                   (configs.errors)
     ├── DecisionUnexplained      no name, or no reason
     ├── NotReproducible          a part of what made it is gone
     ├── NothingToRollBackTo
-    └── NothingServes            the case has no champion yet
+    ├── NothingServes            the case has no champion yet
+    └── NoChallenger             nobody is there to take a share
 """
 
 from __future__ import annotations
@@ -207,3 +208,11 @@ class NothingToRollBackTo(RefusedError):
 class NothingServes(RefusedError):
     def __init__(self, case: str) -> None:
         super().__init__(f"`{case}` has no champion to score with; `evergreen status {case}` shows who waits.")
+
+
+class NoChallenger(RefusedError):
+    def __init__(self, case: str) -> None:
+        super().__init__(
+            f"`{case}` has no challenger that could answer or shadow; its champion answers everything. "
+            f"`evergreen train {case}` makes one, if the gate lets it pass."
+        )

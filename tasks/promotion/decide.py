@@ -130,7 +130,7 @@ def decide(project: Project, approval: Approval) -> Registered:
             raise NotApprovable(approval.case, approval.version, f"it is {version.status}", desk.waiting())
         else:
             if approval.channel in {"form", "cli"}:
-                _must_be_an_approver(desk, approval.by, approval.version)
+                must_be_an_approver(desk, approval.by, approval.version)
             _approve(desk, version, approval) if approval.approve else _reject(desk, approval, Status.rejected)
         return _standing(desk.version(approval.version))
 
@@ -145,7 +145,7 @@ def roll_back(project: Project, case: str, why: Why) -> Registered:
         champion, retired = desk.registry.holder(case, "champion"), desk.registry.holder(case, "retired")
         if champion is None or retired is None:
             raise NothingToRollBackTo(case)
-        _must_be_an_approver(desk, why.by, retired.version)
+        must_be_an_approver(desk, why.by, retired.version)
         prove(desk.registry, retired)
         desk.record("rolling back", retired.version, why, champion.version)
         desk.switch(retired.version, champion.version, retired=desk.retired_before(retired.version))
@@ -177,7 +177,7 @@ def _asked_at(version: ModelVersion) -> datetime:
     return datetime.fromisoformat(version.tags["asked_at"])
 
 
-def _must_be_an_approver(desk: Desk, by: str, version: str) -> None:
+def must_be_an_approver(desk: Desk, by: str, version: str) -> None:
     approvers = desk.project.place.approvers
     if approvers and by not in approvers:
         why = f"`{by}` may not decide here; approvers are {', '.join(approvers)}"

@@ -3,20 +3,12 @@
 import logging
 
 from configs.project import Project
-from tasks.errors import NotApprovable, RefusedError
-from tasks.promotion.decide import Desk, Why, _must_be_an_approver
+from tasks.errors import NoChallenger, NotApprovable
+from tasks.promotion.decide import Desk, Why, must_be_an_approver
 from tasks.promotion.proof import prove
 from tasks.records import Event, Traffic
 
 log = logging.getLogger(__name__)
-
-
-class NoChallenger(RefusedError):
-    def __init__(self, case: str) -> None:
-        super().__init__(
-            f"`{case}` has no challenger that could answer or shadow; its champion answers everything. "
-            f"`evergreen train {case}` makes one, if the gate lets it pass."
-        )
 
 
 def set_traffic(  # noqa: PLR0913 - who, how much, and why
@@ -39,7 +31,7 @@ def set_traffic(  # noqa: PLR0913 - who, how much, and why
             raise NoChallenger(case)
         if holder.version != version:
             raise NotApprovable(case, version, f"version {holder.version} is the challenger", desk.waiting())
-        _must_be_an_approver(desk, why.by, version)
+        must_be_an_approver(desk, why.by, version)
         if share or shadow:
             prove(desk.registry, holder)
         return _share(desk, version, share, shadow, why)

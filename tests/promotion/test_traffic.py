@@ -12,9 +12,9 @@ import pytest
 from configs.project import Project
 from tasks.adapters.history import History
 from tasks.adapters.registry import Registry
-from tasks.errors import AnswersDiffer, ArtifactAltered, DecisionUnexplained, NotAnApprover, NotApprovable
+from tasks.errors import AnswersDiffer, ArtifactAltered, DecisionUnexplained, NoChallenger, NotAnApprover, NotApprovable
 from tasks.promotion.decide import Why, decide, expire, roll_back
-from tasks.promotion.traffic import NoChallenger, set_traffic
+from tasks.promotion.traffic import set_traffic
 from tasks.records import Traffic
 from tests.conftest import ASKED, Answer
 
