@@ -20,6 +20,8 @@ from tests.conftest import AS_OF, STAGES, change_params, run_chain
 from .conftest import Start
 
 RUN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts tests with & has it ignored
 from configs.project import Project
 from tasks.adapters import dvc
 dvc.reproduce_stage(Project.here(), "ingest", "bikes")
