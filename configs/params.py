@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from configs.frozen import Frozen
+from configs.monitoring import MonitoringParams
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Scalar = str | int | float | bool | None
@@ -169,3 +170,4 @@ class Params(Frozen):
     training: TrainingParams
     gate: GateParams
     approval: ApprovalParams
+    monitoring: MonitoringParams = MonitoringParams()
