@@ -16,8 +16,8 @@ class ReferenceParams(Frozen):
     """What the current window is compared with."""
 
     kind: Literal["accepted", "rolling", "same_hours", "last_year"] = "accepted"
-    """`accepted`: what the champion was accepted on. `rolling`: the weeks before the window. `same_hours`: the same weekday
-    and hours of the weeks before. `last_year`: the same weeks a year ago."""
+    """`accepted`: what the champion was accepted on. `rolling`: the weeks before the window. `same_hours`: the same
+    weekday and hours of the weeks before. `last_year`: the same weeks a year ago."""
     weeks: Annotated[int, Field(ge=1, le=104)] = 8
     """How many weeks `rolling` and `same_hours` go back; `last_year` takes so many around the same date."""
     expected: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class EstimateParams(Frozen):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
     """Of the intervals around estimated and realised performance."""
     largest_drop: Positive = 0.05
-    """Fall of AUC (or accuracy), or relative rise of MAE, against the reference from which on the model counts as worse."""
+    """Fall of AUC (or accuracy), or relative rise of MAE, against the reference, from which on the model is worse."""
 
 
 class OutcomeParams(Frozen):
