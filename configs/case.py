@@ -4,10 +4,12 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from configs.frozen import Frozen
+from configs.labels import LabelSource
 from configs.serving import ServingParams
+from configs.sources import Source
 
 CaseName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
 
@@ -133,37 +135,6 @@ class ExtraExpectation(Frozen):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-class RecordedSource(Frozen):
-    """Real history that ships as a package, delivered as a source system would have delivered it."""
-
-    kind: Literal["recorded"]
-    name: Literal["flights", "bikes"]
-    as_of: AwareDatetime
-    """The moment a run pretends it is when none is given: recorded history stands still."""
-
-
-class FileSource(Frozen):
-    """A CSV or Parquet file, or a folder of them, local or at any fsspec URL."""
-
-    kind: Literal["file"]
-    url: str
-    format: Literal["parquet", "csv"]
-
-
-class SqlSource(Frozen):
-    """A query against the SQLAlchemy URL found in an environment variable.
-
-    The query may use `:start` and `:end`, the bounds in UTC of the rows wanted.
-    """
-
-    kind: Literal["sql"]
-    url_from: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
-    query: str
-
-
-Source = Annotated[RecordedSource | FileSource | SqlSource, Field(discriminator="kind")]
-
-
 class Case(Frozen):
     """Everything about a use case that is not a tuning value."""
 
@@ -178,6 +149,8 @@ class Case(Frozen):
     contract: Contract
     expectations: tuple[ExtraExpectation, ...] = ()
     serving: ServingParams = ServingParams()
+    labels: LabelSource | None = None
+    """Where labels come from when not from the target in `source`, once the batch is there."""
 
     @property
     def label_delay(self) -> timedelta:

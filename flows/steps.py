@@ -12,8 +12,8 @@ from prefect.cache_policies import INPUTS, RUN_ID, CachePolicy
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import TaskRunContext
 
-from configs.case import RecordedSource
 from configs.project import Project
+from configs.sources import RecordedSource
 from tasks.adapters import dvc
 from tasks.adapters.history import History
 from tasks.adapters.locks import Held, acquire

@@ -10,8 +10,9 @@ import fsspec
 import pandas as pd
 import sqlalchemy
 
-from configs.case import Case, ColumnType, FileSource, RecordedSource, SqlSource
+from configs.case import Case, ColumnType
 from configs.errors import ConfigError, EvergreenError
+from configs.sources import FileSource, RecordedSource, Source, SqlSource
 from tasks.errors import SourceUnreadable
 from tasks.ingestion.recorded import recorded
 
@@ -24,7 +25,7 @@ def rows(case: Case, start: datetime, end: datetime) -> pd.DataFrame:
 
     Raises SourceUnreadable. Timestamps are parsed and the event time is in UTC; nothing else is changed.
     """
-    frame = _read(case, start, end)
+    frame = read_source(case.source, _texts(case), start, end)
     if case.contract.event_time not in frame:
         raise SourceUnreadable(
             f"The source of `{case.name}`",
@@ -37,13 +38,17 @@ def rows(case: Case, start: datetime, end: datetime) -> pd.DataFrame:
     return frame.loc[wanted].reset_index(drop=True)
 
 
-def _read(case: Case, start: datetime, end: datetime) -> pd.DataFrame:
-    match case.source:
+def read_source(source: Source, texts: tuple[str, ...], start: datetime, end: datetime) -> pd.DataFrame:
+    """All that a source has, or what its query gives between the bounds; the columns `texts` stay text.
+
+    Raises SourceUnreadable, or ConfigError where a query's database is not named.
+    """
+    match source:
         case RecordedSource(name=name):
             return recorded(name)
-        case FileSource() as source:
-            return _from_files(source, _texts(case))
-        case SqlSource() as source:
+        case FileSource():
+            return _from_files(source, texts)
+        case SqlSource():
             return _from_sql(source, start, end)
         case never:
             assert_never(never)
