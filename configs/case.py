@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 from configs.frozen import Frozen
 from configs.labels import LabelSource
 from configs.serving import ServingParams
+from configs.triage import Triage
 from configs.sources import Source
 
 CaseName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
@@ -149,6 +150,7 @@ class Case(Frozen):
     contract: Contract
     expectations: tuple[ExtraExpectation, ...] = ()
     serving: ServingParams = ServingParams()
+    triage: Triage = Triage()
     labels: LabelSource | None = None
     """Where labels come from when not from the target in `source`, once the batch is there."""
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from configs.alerts import AlertParams, MonitoringPlace
 from configs.frozen import Frozen
 from configs.serving import GatewayParams
 
@@ -49,5 +50,9 @@ class Place(Frozen):
     gateway: GatewayParams = GatewayParams()
     when_busy: Literal["wait", "refuse"] = "wait"
     """What a second training run of one case does while the first is on its way."""
+    rollout: Literal["staged", "direct"] = "staged"
+    """`direct`: an approved challenger serves at once, whatever its case's strategy: nobody asks it anything here."""
     approvers: tuple[str, ...] = ()
     """Who may approve here; empty means anyone who can reach the form."""
+    alerts: AlertParams = AlertParams()
+    monitoring: MonitoringPlace = MonitoringPlace()

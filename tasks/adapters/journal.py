@@ -1,6 +1,6 @@
 """The door to the journal: what the monitors said, what triage made of it, and what they remember.
 
-Tables `verdicts`, `figures`, `actions` and `states` of the database that holds the history; dashboards read their columns.
+Tables `verdicts`, `figures`, `actions`, `trainings` and `states` of the database that holds the history, in plain columns.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,79 @@
+"""What holds an action back although its rule fits: cool-down, budget, a training in flight, too many rejections."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from configs.triage import Guards
+from tasks.verdicts import Action
+
+TRAININGS = frozenset({Action.retrain, Action.retrain_recent})
+MONTH = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Past:
+    """What triage did before, and what goes on."""
+
+    trainings: Sequence[datetime] = ()
+    """As-ofs of the trainings that triage started."""
+    rejected_in_a_row: int = 0
+    """Of the candidates it had trained because of an alarm, the last ones that were turned away."""
+    in_flight: bool = False
+    awaiting: str | None = None
+    """The version that waits for a person's answer."""
+    blocked_by: int | None = None
+    """The incident that blocks training."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is done instead, and why."""
+
+    action: Action
+    reason: str
+
+
+def hold_back(action: Action, guards: Guards, past: Past, as_of: datetime, *, alarmed: bool) -> Held | None:
+    """What keeps a training from being started now; None if nothing does. Other actions are not held back.
+
+    `alarmed`: it is asked for because of an alarm, not because time has passed or data have come in.
+    """
+    if action not in TRAININGS:
+        return None
+    return _busy(past) or _too_often_rejected(guards, past, alarmed=alarmed) or _too_often(guards, past, as_of)
+
+
+def _busy(past: Past) -> Held | None:
+    if past.blocked_by is not None:
+        return Held(Action.wait, f"training is blocked by incident {past.blocked_by}")
+    if past.in_flight:
+        return Held(Action.wait, "a training is on its way")
+    if past.awaiting is not None:
+        return Held(Action.wait, f"version {past.awaiting} waits for an answer")
+    return None
+
+
+def _too_often_rejected(guards: Guards, past: Past, *, alarmed: bool) -> Held | None:
+    if not alarmed or past.rejected_in_a_row < guards.rejected_in_a_row:
+        return None
+    return Held(
+        Action.escalate,
+        f"the last {past.rejected_in_a_row} candidates were turned away (people are asked after "
+        f"{guards.rejected_in_a_row}); training again by itself has not helped",
+    )
+
+
+def _too_often(guards: Guards, past: Past, as_of: datetime) -> Held | None:
+    cool_down = timedelta(hours=guards.cool_down_hours)
+    before = [started for started in past.trainings if started <= as_of]
+    if before and as_of - max(before) < cool_down:
+        ago = (as_of - max(before)) / timedelta(hours=1)
+        return Held(Action.wait, f"the last training began {ago:.0f} h ago (cool-down {guards.cool_down_hours:g} h)")
+    spent = sum(as_of - started < MONTH for started in before)
+    if spent >= guards.trainings_a_month:
+        return Held(
+            Action.escalate,
+            f"{spent} trainings within 30 days have used up the budget of {guards.trainings_a_month}",
+        )
+    return None
