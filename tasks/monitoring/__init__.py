@@ -1,0 +1,1 @@
+"""The monitors of the prediction log: each holds a window, or every hour, against the champion's reference."""
