@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from configs.frozen import Frozen
 from configs.monitoring import MonitoringParams
+from configs.rollout import RolloutParams
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Scalar = str | int | float | bool | None
@@ -152,8 +153,8 @@ class ApprovalParams(Frozen):
 
     auto_approve: tuple[Literal["first_model", "place_ci", "always"], ...] = ()
     expires_after_hours: Annotated[float, Field(gt=0)] = 168
-    starting_share: Share = 1.0
-    """The share of traffic the form offers first."""
+    starting_share: Share = 0.05
+    """The share of traffic that the form offers as the first step of a rollout."""
 
     @property
     def expires_after(self) -> timedelta:
@@ -171,3 +172,4 @@ class Params(Frozen):
     gate: GateParams
     approval: ApprovalParams
     monitoring: MonitoringParams = MonitoringParams()
+    rollout: RolloutParams = RolloutParams()

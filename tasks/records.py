@@ -262,6 +262,8 @@ class Status(StrEnum):
     """Where a registered version stands."""
 
     awaiting = "awaiting approval"
+    rolling_out = "rolling out"
+    """Approved, and on its way to users, stage by stage."""
     champion = "champion"
     retired = "retired"
     rejected = "rejected"
@@ -302,12 +304,66 @@ class Traffic(Record):
         return f"the challenger answers {100 * self.share:g} %{shadow}"
 
 
+class Stage(Record):
+    """One stage of a rollout, as it was planned when it began."""
+
+    name: str
+    kind: Literal["load", "shadow", "canary", "ab", "warm"]
+    share: float = Field(0.0, ge=0, le=1)
+    shadow: bool = False
+    hours: float = 0.0
+    requests: int = 0
+    labels: int = 0
+    at_most_hours: float | None = None
+    """None where nothing is waited for longer than `hours`."""
+    asks: bool = False
+    """A person is asked before it."""
+
+
+class Rollout(Record):
+    """Where a challenger's rollout stands: part of the event that decided it, so that every state was decided."""
+
+    version: str
+    champion: str
+    """Whom the challenger is to replace."""
+    strategy: str
+    plan: tuple[Stage, ...]
+    number: int = Field(ge=0)
+    """Of the stage in the plan."""
+    standing: Literal["going", "paused", "asking", "done", "stopped"] = "going"
+    began: AwareDatetime
+    since: AwareDatetime
+    """When this stage began."""
+    evidence_since: AwareDatetime
+    """When the challenger began to be asked in this way (in the shadow, or by users): evidence counts from here."""
+    reasons: tuple[Reason, ...] = ()
+    """What this state was decided on."""
+
+    @property
+    def stage(self) -> Stage:
+        return self.plan[self.number]
+
+    @property
+    def over(self) -> bool:
+        return self.standing in {"done", "stopped"}
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the challenger has become champion."""
+        return self.stage.kind == "warm" and self.standing != "stopped"
+
+    def __str__(self) -> str:
+        return f"{self.stage.name} ({self.number + 1} of {len(self.plan)}), {self.standing}"
+
+
 class Event(Record):
     """One thing that happened to a case's versions, as the history keeps it."""
 
     case: str
     at: AwareDatetime
-    what: Literal["registered", "approving", "approved", "rejected", "rolling back", "rolled back", "traffic"]
+    what: Literal[
+        "registered", "approving", "approved", "rejected", "rolling back", "rolled back", "traffic", "rollout"
+    ]
     version: str
     by: str
     reason: str
@@ -317,6 +373,8 @@ class Event(Record):
     """When a version is registered: the digest of the uncommitted changes it was made with."""
     traffic: Traffic | None = None
     """When traffic is shared anew: how."""
+    rollout: Rollout | None = None
+    """When a rollout moves: to what state."""
 
 
 class Approval(Record):

@@ -30,6 +30,7 @@ QUICK = {
     "gate.limits": [{"metric": "mae", "at_most": 200}],
     "gate.slices": {"columns": []},
     "gate.max_latency_ms": 60_000,
+    "rollout.strategy": "direct",
 }
 BETTER = {2: 25, 3: 100}
 """How many trees the later versions have: each is clearly better than the one before."""

@@ -13,11 +13,21 @@ def approval_by_policy(project: Project, case: str, version: str, at: datetime, 
         "place_ci": (project.place_name == "ci", "this place is ci"),
         "always": (True, "every model that passes the gate"),
     }
-    for name in project.params(case).approval.auto_approve:
-        applies, why = grounds[name]
-        if applies:
-            reason = f"auto_approve: {name} ({why})"
-            return Approval(
-                case=case, version=version, approve=True, by="policy", reason=reason, channel="policy", at=at
-            )
-    return None
+    params = project.params(case)
+    reasons = [
+        f"auto_approve: {name} ({grounds[name][1]})" for name in params.approval.auto_approve if grounds[name][0]
+    ]
+    if "start" not in params.rollout.approvals:
+        reasons.append("rollout.approvals names no `start`: the rollout itself decides")
+    if not reasons:
+        return None
+    return Approval(
+        case=case,
+        version=version,
+        approve=True,
+        by="policy",
+        reason=reasons[0],
+        share=params.approval.starting_share,
+        channel="policy",
+        at=at,
+    )

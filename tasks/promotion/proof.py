@@ -10,6 +10,7 @@ from tasks.adapters.registry import ModelVersion, Registry
 from tasks.errors import AnswersDiffer
 from tasks.features.artifact import load_model
 from tasks.features.example import RECORDED_WITH_MODEL, answers_identically, read_example
+from tasks.records import Candidate
 
 
 def prove(registry: Registry, version: ModelVersion) -> tuple[pd.DataFrame, np.ndarray]:
@@ -24,3 +25,9 @@ def prove(registry: Registry, version: ModelVersion) -> tuple[pd.DataFrame, np.n
         if not answers_identically(model, kept[0].parent):
             raise AnswersDiffer(version.case, version.version)
         return read_example(kept[0].parent)
+
+
+def training_record(registry: Registry, version: ModelVersion) -> Candidate:
+    """What was recorded when the version was trained. Raises ArtifactMissing."""
+    with TemporaryDirectory() as folder:
+        return Candidate.read(registry.download_file(version.run_id, f"model/{RECORDED_WITH_MODEL[0]}", Path(folder)))

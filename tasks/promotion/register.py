@@ -166,7 +166,10 @@ def _challenge(project: Project, registry: Registry, version: ModelVersion, at: 
         version = _ask_again(project, registry, version, at)
     if version.status == Status.awaiting:
         _supersede(registry, version)
-        registry.move_alias(version.case, "challenger", version.version)
+        holder = registry.holder(version.case, "challenger")
+        # A challenger on its way to users keeps its place; this one takes it when it is approved.
+        if holder is None or holder.status != Status.rolling_out:
+            registry.move_alias(version.case, "challenger", version.version)
     return version
 
 

@@ -7,6 +7,7 @@ from tasks.errors import NoChallenger, NotApprovable
 from tasks.promotion.decide import Desk, Why, must_be_an_approver
 from tasks.promotion.proof import prove
 from tasks.records import Event, Traffic
+from tasks.rollout.errors import RolloutUnderWay
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +18,8 @@ def set_traffic(  # noqa: PLR0913 - who, how much, and why
     """Let the challenger `version` answer `share` of the entities, and shadow the others if `shadow`.
 
     What is so already changes nothing. Taking everything away from a challenger asks for no proof of its file.
-    Raises NoChallenger, NotApprovable if another version is challenger, NotAnApprover, and ArtifactMissing,
-    ArtifactAltered or AnswersDiffer when the model's file is not what was judged.
+    Raises NoChallenger, NotApprovable if another version is challenger, NotAnApprover, RolloutUnderWay while a rollout
+    decides on it, and ArtifactMissing, ArtifactAltered or AnswersDiffer when the model's file is not what was judged.
     """
     desk = Desk(project, case)
     with desk.alone():
@@ -29,9 +30,11 @@ def set_traffic(  # noqa: PLR0913 - who, how much, and why
         holder = desk.registry.holder(case, "challenger")
         if holder is None or version is None:
             raise NoChallenger(case)
+        if (state := desk.under_way()) and not state.promoted:
+            raise RolloutUnderWay(case, state.version, str(state))
         if holder.version != version:
             raise NotApprovable(case, version, f"version {holder.version} is the challenger", desk.waiting())
-        must_be_an_approver(desk, why.by, version)
+        must_be_an_approver(desk, why, version)
         if share or shadow:
             prove(desk.registry, holder)
         return _share(desk, version, share, shadow, why)
