@@ -1,6 +1,6 @@
 """The door to the journal: what the monitors said, what triage made of it, and what they remember.
 
-Tables `verdicts`, `figures`, `actions`, `trainings` and `states` of the database that holds the history, in plain columns.
+Tables `verdicts`, `figures`, `actions`, `trainings` and `states`, with plain columns, in the history's database.
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sql
+from pydantic import AwareDatetime
 
 from configs.frozen import Frozen
 from configs.project import Project
@@ -63,6 +64,15 @@ _ACTIONS = sql.Table(
     sql.Column("run", sql.String(64)),
     sql.Column("body", sql.Text, nullable=False),
 )
+_TRAININGS = sql.Table(
+    "trainings",
+    _TABLES,
+    sql.Column("case", sql.String(64), primary_key=True),
+    sql.Column("run", sql.String(64), primary_key=True),
+    sql.Column("as_of", Moment, nullable=False),
+    sql.Column("ruling", sql.String(16), nullable=False),
+    sql.Column("version", sql.String(32)),
+)
 _STATES = sql.Table(
     "states",
     _TABLES,
@@ -80,6 +90,19 @@ class Acted(Frozen):
     triaged: Triaged
     run: str | None = None
     """The flow run that was started for it."""
+
+
+class Trained(Frozen):
+    """What became of one training, as the journal keeps it."""
+
+    case: str
+    run: str
+    """The flow run."""
+    as_of: AwareDatetime
+    ruling: str
+    """The gate's answer."""
+    version: str | None
+    """None where the gate turned the candidate away."""
 
 
 class Journal:
@@ -181,6 +204,16 @@ class Journal:
         found = self._acted(sql.select(_ACTIONS).where(_ACTIONS.c.case == case, _ACTIONS.c.key == key))
         return found[0] if found else None
 
+    def note_training(self, trained: Trained) -> None:
+        """Write down what became of a training."""
+        self._database.put({_TRAININGS: [trained.model_dump()]})
+
+    def trainings(self, case: str) -> list[Trained]:
+        """What became of each training, the newest first."""
+        query = sql.select(_TRAININGS).where(_TRAININGS.c.case == case)
+        rows = self._database.read(query.order_by(_TRAININGS.c.as_of.desc(), _TRAININGS.c.run))
+        return [Trained.model_validate(dict(row._mapping)) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name
+
     def state(self, case: str, name: str) -> str | None:
         """What a monitor kept under `name`."""
         query = sql.select(_STATES.c.body).where(_STATES.c.case == case, _STATES.c.name == name)
@@ -220,7 +253,7 @@ def _figure_row(figure: Figure) -> dict[str, Any]:
 
 
 def _figure(row: sql.Row[Any]) -> Figure:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's own name for a row as a mapping
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
     start, end = values.pop("window_start"), values.pop("window_end")
     return Figure.model_validate(values | {"start": start, "end": end, "version": values["version"] or None})
 

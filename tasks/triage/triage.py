@@ -1,0 +1,209 @@
+"""triage: from what the monitors say to one action, with its reasons and its incidents written down."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from configs.case import Case
+from configs.project import Project
+from tasks.adapters.history import History
+from tasks.adapters.incidents import Incidents
+from tasks.adapters.journal import Acted, Journal
+from tasks.adapters.locks import exclusive
+from tasks.adapters.registry import ModelVersion, Registry
+from tasks.records import Ruling, Status
+from tasks.triage.guards import TRAININGS, Past, hold_back
+from tasks.triage.incident import Alert, follow
+from tasks.triage.rules import Facts, Ruled, cause_of, rule_on
+from tasks.triage.volume import rows_since
+from tasks.verdicts import Monitor, Triaged, Verdict
+
+log = logging.getLogger(__name__)
+
+_HOUR = timedelta(hours=1)
+_RECENT = 100
+"""So many verdicts of a monitor are looked at for persistence."""
+_TURNED_AWAY = frozenset({Status.rejected, Status.rolled_back})
+
+
+def triage(project: Project, case_name: str, as_of: datetime, *, in_flight: bool) -> Triaged:
+    """Decide on the one action for the verdicts that stand at `as_of`; write it, its incidents and its alerts.
+
+    The same verdicts again give the action that was decided on; one that a guard held back is decided on anew.
+    `in_flight`: a training of the case is on its way. Raises StoreUnreachable.
+    """
+    # Two flows that triage at one moment would both find no training in flight.
+    with exclusive(project.stores / f"{case_name}.triage.lock"):
+        return _Desk(project, case_name, as_of).decide(in_flight=in_flight)
+
+
+@dataclass(frozen=True)
+class _Champion:
+    """Who answers, and since when."""
+
+    version: str | None
+    promoted_at: datetime | None
+    made_for: datetime | None
+    """The as-of it was trained for."""
+    trained_for: datetime | None
+    """The as-of of the last candidate that was trained, champion or not."""
+    retired: str | None
+
+
+class _Desk:
+    """Where one triage reads, decides and writes."""
+
+    def __init__(self, project: Project, case: str, as_of: datetime) -> None:
+        self.project = project
+        self.case: Case = project.case(case)
+        self.as_of = as_of
+        self.registry = Registry(project)
+        self.journal = Journal(project)
+        self.incidents = Incidents(project)
+        self.history = History(project)
+        self.champion = self._champion()
+        self.standing = self._standing()
+
+    def decide(self, *, in_flight: bool) -> Triaged:
+        rules, guards = self.case.triage.rules, self.case.triage.guards
+        ruled = rule_on(rules, self._facts())
+        key = self._key(ruled)
+        before = self.journal.action(self.case.name, key)
+        if before and before.triaged.held_back is None:
+            log.info("triage %s: %s was decided on before (%s)", self.case.name, before.triaged.action, ruled.rule)
+            return before.triaged
+        held = hold_back(ruled.action, guards, self._past(in_flight=in_flight), self.as_of, alarmed=bool(ruled.primary))
+        triaged = Triaged(
+            case=self.case.name,
+            as_of=self.as_of,
+            action=held.action if held else ruled.action,
+            rule=ruled.rule,
+            reasons=(*ruled.reasons, *([f"{ruled.action} was held back: {held.reason}"] if held else [])),
+            verdicts=tuple(verdict.monitor for verdict in ruled.verdicts),
+            held_back=ruled.action if held else None,
+            key=key,
+        )
+        self._follow(triaged, ruled.primary)
+        self.journal.act(triaged, None)
+        log.info("triage %s: %s (%s)", self.case.name, triaged.action, "; ".join((triaged.rule, *triaged.reasons)))
+        return triaged
+
+    def _follow(self, triaged: Triaged, primary: Verdict | None) -> None:
+        open_ones = self.incidents.all(self.case.name, only_open=True)
+        changes = follow(open_ones, triaged, primary, self.standing, self.incidents.next_id())
+        channels = self.project.place.alerts.channels or ("log",)
+        alerts = [
+            Alert(incident=change.incident.id, moment=change.moment, channel=channel, made_at=self.as_of)
+            for change in changes
+            if change.moment
+            for channel in channels
+        ]
+        self.incidents.keep([change.incident for change in changes], alerts)
+
+    def _champion(self) -> _Champion:
+        case = self.case.name
+        champion, retired = self.registry.holder(case, "champion"), self.registry.holder(case, "retired")
+        made_for = _made_for(champion) if champion else None
+        trained = [each.as_of for each in self.journal.trainings(case) if each.as_of <= self.as_of]
+        return _Champion(
+            version=champion.version if champion else None,
+            promoted_at=self._promoted_at(champion, made_for) if champion else None,
+            made_for=made_for,
+            trained_for=max([*trained, *([made_for] if made_for else [])], default=None),
+            retired=retired.version if retired else None,
+        )
+
+    def _promoted_at(self, champion: ModelVersion, made_for: datetime | None) -> datetime | None:
+        """When the champion was promoted; None if it came back by a rollback.
+
+        A decision is dated by the clock; where the as-of is behind that (recorded history), by its order's as-of.
+        """
+        changes = [event for event in self.history.events(self.case.name) if event.what in {"approved", "rolled back"}]
+        if not changes or changes[-1].version != champion.version or changes[-1].what == "rolled back":
+            return None
+        return changes[-1].at if changes[-1].at <= self.as_of else made_for
+
+    def _standing(self) -> dict[Monitor, Verdict]:
+        since = self.as_of - timedelta(hours=self.case.triage.verdicts_hold_hours)
+        standing = self.journal.standing(self.case.name, self.as_of)
+        return {
+            monitor: verdict
+            for monitor, verdict in standing.items()
+            if verdict.as_of >= since and verdict.version in (None, self.champion.version)
+        }
+
+    def _facts(self) -> Facts:
+        case, champion = self.case.name, self.champion
+        rows = None
+        if champion.trained_for:
+            figures = self.journal.figures(case, "volume", None, champion.trained_for, self.as_of)
+            rows = rows_since(figures, champion.trained_for)
+        return Facts(
+            standing=self.standing,
+            recent={monitor: self._recent(monitor) for monitor in self.standing} if self._asks_for_persistence else {},
+            hours_since_promotion=self._hours_since(champion.promoted_at),
+            hours_since_training=self._hours_since(champion.trained_for),
+            new_rows=rows,
+            can_roll_back=champion.retired is not None,
+        )
+
+    @property
+    def _asks_for_persistence(self) -> bool:
+        return any(rule.persistence[1] > 1 for rule in self.case.triage.rules)
+
+    def _recent(self, monitor: Monitor) -> list[Verdict]:
+        verdicts = self.journal.verdicts(self.case.name, self.as_of, monitor, _RECENT)
+        return [verdict for verdict in verdicts if verdict.version in (None, self.champion.version)]
+
+    def _hours_since(self, moment: datetime | None) -> float | None:
+        return (self.as_of - moment) / _HOUR if moment and moment <= self.as_of else None
+
+    def _past(self, *, in_flight: bool) -> Past:
+        case = self.case.name
+        started = [acted for acted in self.journal.actions(case, until=self.as_of) if acted.triaged.action in TRAININGS]
+        champion = self.registry.holder(case, "champion")
+        waiting = [version for version in self.registry.versions(case) if version.status == Status.awaiting]
+        # One that was compared with another champion can no longer be approved: it keeps nobody waiting.
+        asked = [version.version for version in waiting if version.was_judged_against(champion)]
+        blocking = self.incidents.blocking(case)
+        return Past(
+            trainings=[acted.triaged.as_of for acted in started],
+            rejected_in_a_row=self._rejected_in_a_row(started),
+            in_flight=in_flight,
+            awaiting=asked[0] if asked else None,
+            blocked_by=blocking.id if blocking else None,
+        )
+
+    def _rejected_in_a_row(self, started: list[Acted]) -> int:
+        """Of the trainings that triage started for an alarm, how many of the last ones were in vain."""
+        for_alarms = {acted.run for acted in started if acted.run and acted.triaged.verdicts}
+        status = {version.version: version.status for version in self.registry.versions(self.case.name)}
+        count = 0
+        for trained in self.journal.trainings(self.case.name):
+            if self.champion.made_for and trained.as_of <= self.champion.made_for:
+                break  # it was about a champion that has left
+            if trained.run not in for_alarms:
+                continue
+            in_vain = trained.ruling != Ruling.promote or status.get(trained.version or "") in _TURNED_AWAY
+            if not in_vain:
+                break
+            count += 1
+        return count
+
+    def _key(self, ruled: Ruled) -> str:
+        primary = ruled.primary
+        window = primary.end if primary else self.as_of
+        parts = (
+            self.case.name,
+            ruled.rule,
+            cause_of(primary) if primary else "",
+            self.champion.version or "",
+            window.isoformat(),
+        )
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _made_for(version: ModelVersion) -> datetime | None:
+    """The as-of of the order that a version was made for."""
+    return datetime.fromisoformat(version.tags["as_of"]) if "as_of" in version.tags else None
