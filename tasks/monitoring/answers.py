@@ -1,0 +1,24 @@
+"""What a monitor needs of the prediction log of one case."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import pyarrow as pa
+
+
+class Answers(Protocol):
+    """The answers that were given, and the inputs they were given to."""
+
+    @property
+    def case(self) -> str:
+        """The case whose answers these are."""
+        ...
+
+    def batches(self, start: datetime, end: datetime, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows answered in `[start, end)`, in no order, a bounded number at a time.
+
+        With `columns`, every batch has exactly these, in this order; one that its rows do not have is of type null.
+        A column may be of one type in one batch and of another in the next.
+        """
+        ...
