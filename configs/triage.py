@@ -115,6 +115,8 @@ class Triage(Frozen):
 
     rules: tuple[Rule, ...] = RULES
     guards: Guards = Guards()
+    recent_batches: int = Field(8, ge=1)
+    """How many batches `retrain_recent` trains on, before those that judge the candidate."""
     verdicts_hold_hours: float = Field(192, gt=0)
     """A verdict older than this says nothing any more: its monitor has stopped."""
 

@@ -31,6 +31,8 @@ class Incident(Record):
     held_back: Action | None = None
     """What a guard kept from being done."""
     rule: str
+    key: str
+    """Of the action."""
     reasons: tuple[str, ...]
     report: str | None = None
     run: str | None = None
@@ -143,6 +145,7 @@ def _opened(concern: _Concern, number: int) -> Incident:
         action=triaged.action,
         held_back=triaged.held_back,
         rule=triaged.rule,
+        key=triaged.key,
         reasons=triaged.reasons,
         report=verdict.report,
         blocks=triaged.action is Action.block,
@@ -157,6 +160,7 @@ def _again(incident: Incident, concern: _Concern) -> Change:
         "action": triaged.action,
         "held_back": triaged.held_back,
         "rule": triaged.rule,
+        "key": triaged.key,
         "reasons": triaged.reasons,
         "blocks": triaged.action is Action.block and incident.lifted_by is None,
     }
