@@ -1,10 +1,12 @@
 """Reading the prediction log: every row once, though it is written, merged and shortened meanwhile."""
 
+import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +24,10 @@ from serving.ledger.store import Store
 _ATTEMPTS = 50
 _PAUSE = 0.05
 _WHEN = "answered_at"
+
+_ROWS_AT_ONCE = 65_536
+
+T = TypeVar("T")
 
 Fresh = dict[tuple[date, str], pa.Table]
 """Rows of segments, by the day and the name of the Parquet file they will be in."""
@@ -41,8 +47,7 @@ def read_predictions(  # noqa: PLR0913
     One row for each row of a request and each model that answered it: filter by `role`. Columns that only some of the
     rows have (another contract) are null in the others. Raises LogUnreadable, StoreUnreachable.
     """
-    if start.tzinfo is None or end.tzinfo is None:
-        raise ValueError(f"start and end need an offset from UTC, these are {start} and {end}")
+    _must_have_an_offset(start, end)
     # Segments first: what becomes Parquet in between is then seen twice rather than never, and told by its name.
     waiting = _fresh(fresh, case) if fresh is not None else {}
     store = Store(url)
@@ -60,13 +65,101 @@ def read_predictions(  # noqa: PLR0913
     return together if columns is None else _select(together, columns, known=bool(tables))
 
 
+def stream_predictions(  # noqa: PLR0913
+    url: str,
+    case: str,
+    start: datetime,
+    end: datetime,
+    columns: Sequence[str] | None = None,
+    *,
+    fresh: Path | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """The same rows as `read_predictions`, a bounded number at a time.
+
+    Batches may differ in their columns and types, as the files do; with `columns` each has exactly these, and one that
+    its rows do not have is of type null. Raises LogUnreadable, StoreUnreachable.
+    """
+    _must_have_an_offset(start, end)
+    waiting = _fresh(fresh, case) if fresh is not None else {}
+    store = Store(url)
+    landed: set[tuple[date, str]] = set()
+    for day in store.days(case):
+        if utc_day(start) <= day <= utc_day(end):
+            with contextlib.ExitStack() as opened:
+                files, names = _open_day(store, case, day, opened)
+                landed |= {(day, name) for name in names}
+                for name, file in files:
+                    yield from _stream_file(file, f"{name} of `{case}` on {day}", (start, end), columns)
+    for where, table in waiting.items():
+        if where not in landed:
+            for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
+                yield from _within(batch, (start, end), columns)
+
+
+def _open_day(
+    store: Store, case: str, day: date, opened: contextlib.ExitStack
+) -> tuple[list[tuple[str, Any]], frozenset[str]]:
+    """The files of a day, all opened before the first is read: what is merged meanwhile is still there to read."""
+    return _at_one_moment(store, case, day, lambda name: (name, opened.enter_context(store.open(case, day, name))))
+
+
+def _stream_file(
+    file: Any, what: str, window: tuple[datetime, datetime], columns: Sequence[str] | None
+) -> Iterator[pa.RecordBatch]:
+    try:
+        parquet = pq.ParquetFile(file)
+        names = parquet.schema_arrow.names
+        groups = [at for at in range(parquet.num_row_groups) if _may_hold(parquet.metadata.row_group(at), window)]
+        wanted = None if columns is None else [name for name in names if name in {*columns, _WHEN}]
+        for batch in parquet.iter_batches(_ROWS_AT_ONCE, row_groups=groups, columns=wanted, use_threads=False):
+            yield from _within(batch, window, columns)
+    except pa.ArrowException as error:
+        raise LogUnreadable(f"{what} is no Parquet file: {error}. Restore it from a backup.") from error
+
+
+def _may_hold(group: Any, window: tuple[datetime, datetime]) -> bool:
+    """Whether some of a row group can have been answered in the window, as far as its statistics tell."""
+    for place in range(group.num_columns):
+        column = group.column(place)
+        if column.path_in_schema == _WHEN and column.is_stats_set and column.statistics.has_min_max:
+            return bool(column.statistics.min < window[1] and column.statistics.max >= window[0])
+    return True
+
+
+def _within(
+    batch: pa.RecordBatch, window: tuple[datetime, datetime], columns: Sequence[str] | None
+) -> Iterator[pa.RecordBatch]:
+    start, end = (pa.scalar(moment, batch.schema.field(_WHEN).type) for moment in window)
+    when = batch.column(_WHEN)
+    inside = pc.and_(pc.greater_equal(when, start), pc.less(when, end))
+    kept = batch if pc.all(inside).as_py() else batch.filter(inside)
+    if not kept.num_rows:
+        return
+    if columns is None:
+        yield kept.replace_schema_metadata(None)
+        return
+    names = set(kept.schema.names)
+    arrays = [kept.column(name) if name in names else pa.nulls(kept.num_rows) for name in columns]
+    yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
+
+
+def _must_have_an_offset(start: datetime, end: datetime) -> None:
+    if start.tzinfo is None or end.tzinfo is None:
+        raise ValueError(f"start and end need an offset from UTC, these are {start} and {end}")
+
+
 def _read_day(store: Store, case: str, day: date, wanted: set[str] | None) -> tuple[list[pa.Table], frozenset[str]]:
     """The tables of a day, and the names of all files whose rows are in them."""
+    return _at_one_moment(store, case, day, lambda name: _read_file(store, case, day, name, wanted))
+
+
+def _at_one_moment(store: Store, case: str, day: date, take: Callable[[str], T]) -> tuple[list[T], frozenset[str]]:
+    """What `take` makes of each file of a day, as if none came or went; and the names of all whose rows are in it."""
     for _ in range(_ATTEMPTS):
         listed = frozenset(store.files(case, day))
         try:
             replaced = frozenset[str]().union(*(stands_for(store, case, day, name) for name in _merged(listed)))
-            found = [_read_file(store, case, day, name, wanted) for name in sorted(listed - replaced)]
+            found = [take(name) for name in sorted(listed - replaced)]
         except FileNotFoundError:
             pass  # it was merged, or became too old, since it was listed
         else:

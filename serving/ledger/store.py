@@ -1,10 +1,13 @@
 """The door to where the prediction log lies as Parquet: a local folder, or any fsspec URL."""
 
 import contextlib
+import io
 import os
+import tempfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import IO
 
 import fsspec
 import pyarrow as pa
@@ -16,6 +19,8 @@ from tasks.errors import StoreUnreachable
 
 _WHOLE = {"abfs", "abfss", "adl", "az", "gcs", "gs", "memory", "oci", "oss", "s3", "s3a"}
 """Protocols of object stores: a file is there whole when it is there at all."""
+_SMALL_BYTES = 1_000_000
+"""A file up to this size is kept in memory while it is read, a larger one on disk."""
 
 
 class Store:
@@ -64,6 +69,20 @@ class Store:
         """The content of a file. Raises FileNotFoundError or StoreUnreachable."""
         with self._reaching():
             return bytes(self._files.cat_file(f"{self._folder(case, day)}/{name}"))
+
+    def open(self, case: str, day: date, name: str) -> IO[bytes]:
+        """A file to read from, which stays whole if it is removed meanwhile. Raises as `get` does."""
+        path = f"{self._folder(case, day)}/{name}"
+        with self._reaching():
+            if isinstance(self._files, LocalFileSystem) and self._files.size(path) > _SMALL_BYTES:
+                return Path(path).open("rb")
+            data = self._files.cat_file(path)
+        if len(data) <= _SMALL_BYTES:
+            return io.BytesIO(data)
+        spooled = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+        spooled.write(data)
+        spooled.seek(0)
+        return spooled
 
     def schema(self, case: str, day: date, name: str) -> pa.Schema:
         """The columns of a file. Raises FileNotFoundError or StoreUnreachable."""
