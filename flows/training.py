@@ -17,13 +17,19 @@ from tasks.records import Registered, Status
     on_failure=[steps.end_turn],
     on_crashed=[steps.end_turn],
 )
-def training(case: str = "flights", as_of: datetime | None = None, trigger: str = "by hand") -> Registered:  # noqa: ARG001 - the run is named after it
+def training(
+    case: str = "flights",
+    as_of: datetime | None = None,
+    trigger: str = "by hand",  # noqa: ARG001 - the run is named after it
+    recent: bool = False,
+) -> Registered:
     """Validate what was delivered, train on it, judge the result against the champion, and ask whether it may serve.
 
     A candidate that the gate turns away ends the flow green, and the champion stays; a broken delivery ends it red.
+    `recent`: train on the last `triage.recent_batches` alone, because the world before them is gone.
     """
     steps.take_turn(case)
-    ordered = steps.order(case, as_of)
+    ordered = steps.order(case, as_of, recent)
     steps.ingest(ordered)
     steps.validate(ordered)
     steps.train(ordered)

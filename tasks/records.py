@@ -29,6 +29,8 @@ class Order(Record):
 
     case: str
     as_of: AwareDatetime
+    train_batches: int | None = Field(None, ge=1)
+    """Train on so many batches only; without it, on those that `window.train_batches` says."""
 
 
 class Batch(Record):

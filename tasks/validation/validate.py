@@ -34,8 +34,9 @@ def validate(project: Project, case_name: str) -> Windows:
     A batch that has its report already is not checked again. Raises BatchRejected if the newest batch breaks the
     contract, SourceStale if it is too old, and TooLittleData if what was accepted does not fill the windows.
     """
-    case, params, files = project.case(case_name), project.params(case_name), project.files(case_name)
-    as_of = Order.read(files.order).as_of
+    case, files = project.case(case_name), project.files(case_name)
+    order = Order.read(files.order)
+    as_of, params = order.as_of, _as_ordered(project.params(case_name), order)
     # The windows of an earlier order must not be there for training if this order is refused.
     files.windows.unlink(missing_ok=True)
     batches = delivered(case, files.deliveries, as_of)
@@ -46,6 +47,14 @@ def validate(project: Project, case_name: str) -> Windows:
     found.write(files.windows)
     log.info("validate %s: %s", case.name, _said(found, inspection))
     return found
+
+
+def _as_ordered(params: Params, order: Order) -> Params:
+    """The parameters, with the length of the training window that this order asks for."""
+    if order.train_batches is None:
+        return params
+    window = params.window.model_copy(update={"train_batches": order.train_batches})
+    return params.model_copy(update={"window": window})
 
 
 @dataclass
