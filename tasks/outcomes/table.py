@@ -1,0 +1,161 @@
+"""The outcome table: what was answered, and what came true, as it was known at any moment."""
+
+# ruff: noqa: S608 - the names in this SQL are ours, and every value goes through `text`
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from configs.case import Case
+from configs.labels import LabelKey
+from configs.project import Project
+from tasks.outcomes.errors import OutcomesAltered
+from tasks.outcomes.intake import label_files
+from tasks.outcomes.join import LABELLED, NEAR, ROW, best, engine, late_rows, parquet, text, with_late
+from tasks.outcomes.labels import label_key
+from tasks.outcomes.logged import logged_schema
+from tasks.outcomes.shelf import Shelf
+from tasks.outcomes.state import Day, Span, State, around
+
+_ROWS_AT_ONCE = 200_000
+
+
+def outcome_schema(case: Case) -> pa.Schema:
+    """The columns of an outcome: those of the log, `score`, `label` and `labelled_at`.
+
+    `score` is P(positive), the probability of the predicted class, or the number. `label` is as `labels()` says: 1.0 or
+    0.0, the class as text, or the number; null as long as there is none.
+    """
+    log = logged_schema(case)
+    label = pa.string() if "probabilities" in log.names else pa.float64()
+    return pa.schema(
+        [
+            *log,
+            pa.field("score", pa.float64()),
+            pa.field("label", label),
+            pa.field("labelled_at", log.field("answered_at").type),
+        ]
+    )
+
+
+def read_outcomes(  # noqa: PLR0913
+    project: Project,
+    case_name: str,
+    start: datetime,
+    end: datetime,
+    columns: Sequence[str] | None = None,
+    *,
+    as_of: datetime | None = None,
+) -> pd.DataFrame:
+    """The rows answered in `[start, end)`, in the order of their answers, labelled or not; none before `gather` ran.
+
+    With `as_of`, only labels that were known then, corrected as they were by then. `columns` as `outcome_schema` names
+    them. Raises OutcomesAltered, StoreUnreachable.
+    """
+    with outcomes(project, case_name, start, end, columns, as_of=as_of, ordered=True) as batches:
+        frame: pd.DataFrame = batches.read_all().to_pandas()
+    return frame
+
+
+@contextmanager
+def outcomes(  # noqa: PLR0913
+    project: Project,
+    case_name: str,
+    start: datetime,
+    end: datetime,
+    columns: Sequence[str] | None = None,
+    *,
+    as_of: datetime | None = None,
+    ordered: bool = False,
+) -> Iterator[pa.RecordBatchReader]:
+    """The same, a bounded number of rows at a time."""
+    case = project.case(case_name)
+    shelf = Shelf(project, case.name)
+    schema = outcome_schema(case)
+    wanted = pa.schema([schema.field(name) for name in columns]) if columns is not None else schema
+    state = shelf.state()
+    days = state.on(start.date(), end.date()) if state else ()
+    if state is None or not days:
+        yield pa.RecordBatchReader.from_batches(wanted, [])
+        return
+    shelf.folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as scratch, engine(Path(scratch)) as connection:
+        try:
+            known = _as_known(connection, shelf, state, days, label_key(case), as_of)
+            answered = f"answered_at >= {text(start)} AND answered_at < {text(end)}"
+            order = f" ORDER BY answered_at, {', '.join(ROW)}" if ordered else ""
+            asked = _columns(case, connection, known, wanted)
+            found = connection.sql(f"SELECT {asked} FROM {known} WHERE {answered}{order}")
+            batches = found.to_arrow_reader(_ROWS_AT_ONCE) if found else ()
+            yield pa.RecordBatchReader.from_batches(wanted, (batch.cast(wanted) for batch in batches))
+        except duckdb.Error as error:
+            raise OutcomesAltered(str(shelf.folder), str(error).splitlines()[0]) from error
+
+
+def _as_known(  # noqa: PLR0913, PLR0917
+    connection: duckdb.DuckDBPyConnection,
+    shelf: Shelf,
+    state: State,
+    days: Sequence[Day],
+    key: LabelKey,
+    as_of: datetime | None,
+) -> str:
+    """The outcomes of some days with the labels known by `as_of`, as a relation."""
+    as_of = as_of or state.as_of
+    parts = [part for day in days for part in day.parts]
+    rows = parquet([shelf.fetch(part.name) for part in parts])
+    if any(as_of < part.as_of for part in parts):
+        # What a part says was chosen among labels of which some were not known yet: they are chosen again from the log.
+        return _from_the_log(connection, shelf, state, days, key, as_of, rows)
+    late = [shelf.fetch(name) for day in days for name in day.late]
+    return f"({with_late(rows, parquet(late), as_of)})" if late else rows
+
+
+def _from_the_log(  # noqa: PLR0913, PLR0917
+    connection: duckdb.DuckDBPyConnection,
+    shelf: Shelf,
+    state: State,
+    days: Sequence[Day],
+    key: LabelKey,
+    as_of: datetime,
+    rows: str,
+) -> str:
+    files = label_files(shelf, state, key, _events(days))
+    said, mine = ", ".join(LABELLED), ", ".join(ROW)
+    bare = f"(SELECT * EXCLUDE ({said}) FROM {rows})"
+    if not files:
+        return f"(SELECT * REPLACE (NULL AS label, NULL AS labelled_at) FROM {rows})"
+    connection.execute(
+        f"CREATE TEMP TABLE known_labels AS SELECT * FROM {parquet(files)} "
+        f"SEMI JOIN (SELECT request_id AS r, entity AS e FROM {rows}) ON "
+        f"{'request_id = r' if key is LabelKey.request else 'entity = e'} WHERE known_at <= {text(as_of)}"
+    )
+    best(connection, "known_labels", key, "known_truth")
+    chosen = late_rows(bare, "known_truth", key)
+    return f"(SELECT p.*, {said} FROM {bare} p LEFT JOIN ({chosen}) USING ({mine}))"
+
+
+def _columns(case: Case, connection: duckdb.DuckDBPyConnection, known: str, wanted: pa.Schema) -> str:
+    """What is asked for, as SQL; a column that no contract of these days had is null."""
+    has = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {known}").fetchall()}
+    said = {name: f'"{name}"' if name in has else f'NULL::VARCHAR AS "{name}"' for name in wanted.names}
+    if "score" in said:
+        said["score"] = (
+            f"CAST({'probability' if case.problem.gives_probabilities else 'prediction'} AS DOUBLE) AS score"
+        )
+    return ", ".join(said.values())
+
+
+def _events(days: Sequence[Day]) -> Span | None:
+    """The event times that labels of these days may have."""
+    named: Span | None = None
+    for day in days:
+        for events in (day.events, around([day], NEAR) if day.timeless else None):
+            named = events.with_(named) if events else named
+    return named
