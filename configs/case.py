@@ -9,8 +9,8 @@ from pydantic import Field, StringConstraints, model_validator
 from configs.frozen import Frozen
 from configs.labels import LabelSource
 from configs.serving import ServingParams
-from configs.triage import Triage
 from configs.sources import Source
+from configs.triage import Triage
 
 CaseName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
 

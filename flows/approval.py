@@ -22,7 +22,7 @@ class Answer(RunInput):
     """What the form asks."""
 
     # A choice without a default: a form sent off half-read must not decide anything.
-    approve: Literal["yes", "no"] = Field(description="Make this version the champion?")
+    approve: Literal["yes", "no"] = Field(description="May this version serve? Where there is a champion, in stages")
     reviewer: str = Field(pattern=_SAYS_SOMETHING, description="Your name")
     reason: str = Field(pattern=_SAYS_SOMETHING, description="Why; kept with the version and in the history")
     share: float = Field(default=1.0, ge=0, le=1, description="Share of traffic to start with, 0 to 1")

@@ -17,7 +17,7 @@ from rich.logging import RichHandler
 from configs.environment import apply
 from configs.errors import EvergreenError
 from configs.project import Project
-from flows import gateway_cli
+from flows import gateway_cli, rollout_cli
 
 if TYPE_CHECKING:
     from tasks.records import Registered
@@ -32,6 +32,9 @@ app = typer.Typer(
 app.command(epilog="Example: `evergreen serve --workers 4`")(gateway_cli.serve)
 app.command(epilog="Example: `evergreen score flights tomorrow.parquet --output answers.parquet`")(gateway_cli.score)
 app.add_typer(gateway_cli.keys, name="keys")
+app.command(epilog='Example: `evergreen rollout flights --pause --by ada --reason "the holidays first"`')(
+    rollout_cli.rollout
+)
 out = Console()
 err = Console(stderr=True)
 
@@ -113,7 +116,7 @@ def history(
     case: CaseArgument = "flights",
     verify: Annotated[bool, typer.Option("--verify", help="Check that no entry was changed or removed.")] = False,
 ) -> None:
-    """Everything that happened to the case's versions: when, who, why."""
+    """Which version answered what share from when to when, and everything that happened: when, who, why."""
     project = _ready()
     from rich.table import Table
 
@@ -125,7 +128,7 @@ def history(
     for event in book.events(case):
         before = f" (before: {event.before})" if event.before else ""
         table.add_row(f"{event.at:%Y-%m-%d %H:%M:%S}", event.what, event.version + before, event.by, event.reason)
-    out.print(table)
+    out.print(table, "", rollout_cli.shares(project, case))
     if verify:
         out.print(f"{book.verify(case)} entries, each sealed with the one before: nothing was changed.")
 
@@ -152,7 +155,7 @@ def reject(version: VersionArgument, reason: Reason, by: By = "", case: CaseOpti
 
 @app.command(epilog='Example: `evergreen rollback flights --by ada --reason "complaints from JFK"`')
 def rollback(reason: Reason, case: CaseArgument = "flights", by: By = "") -> None:
-    """Put the retired champion back in one step."""
+    """Take the challenger that is rolling out away from users, or put the retired champion back, in one step."""
     project = _ready()
     from flows.summary import print_version
     from tasks.promotion.decide import Why, roll_back
@@ -282,7 +285,7 @@ def _decide(case: str, version: str, answer: dict[str, Any]) -> None:
     if waiting and server.connect(project) and _answered_by_run(UUID(waiting), answer):
         now = Registry(project).version(case, version)
         out.print(f"{case}: version {version} is {now.status if now else 'gone'}")
-        if not now or now.status != ("champion" if answer["approve"] == "yes" else "rejected"):
+        if not now or now.status not in ({"champion", "rolling out"} if answer["approve"] == "yes" else {"rejected"}):
             raise typer.Exit(1)  # the run refused the answer; its page says why
         return
     approval = Approval(
@@ -295,7 +298,15 @@ def _decide(case: str, version: str, answer: dict[str, Any]) -> None:
         channel="cli",
         at=why.at,
     )
-    print_version(out, decide(project, approval))
+    decided = decide(project, approval)
+    print_version(out, decided)
+    if decided.status == "rolling out":
+        if server.connect(project):
+            rollout_cli.carry_on_server(case)
+        else:
+            out.print(
+                f"`evergreen rollout {case}` carries it on, stage by stage, while `evergreen serve` answers users."
+            )
 
 
 def _answered_by_run(run_id: UUID, answer: dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from prefect.context import TaskRunContext
 
 from configs.project import Project
 from configs.sources import RecordedSource
+from flows.runs import start_run
 from tasks.adapters import dvc
 from tasks.adapters.history import History
 from tasks.adapters.locks import Held, acquire
@@ -24,7 +25,7 @@ from tasks.promotion.order import place_order
 from tasks.promotion.policy import approval_by_policy
 from tasks.promotion.register import known_version
 from tasks.promotion.register import register as register_candidate
-from tasks.records import Approval, Candidate, Evaluation, Order, Registered, Windows
+from tasks.records import Approval, Candidate, Evaluation, Order, Registered, Status, Windows
 
 
 @dataclass
@@ -149,8 +150,11 @@ def ask_policy(registered: Registered) -> Approval | None:
 
 @task(**_KEPT, **_RETRIED)
 def decide(approval: Approval) -> Registered:
-    """Carry out what was answered."""
-    return decide_on(Project.here(), approval)
+    """Carry out what was answered; a rollout that begins so is carried on by a run of its own."""
+    decided = decide_on(Project.here(), approval)
+    if decided.status is Status.rolling_out and runtime.deployment.id is not None:
+        start_run(f"rollout/{decided.case}", {"case": decided.case})
+    return decided
 
 
 def _stage(name: str, ordered: Order) -> bool:

@@ -1,0 +1,50 @@
+"""The rollout flow: from an approval to all users, one decided stage after the other; and two ways to step in."""
+
+from prefect import flow
+
+from flows import rollout_steps as steps
+from flows.rollout_question import ask_how_to_go_on
+from tasks.records import Rollout
+from tasks.rollout.carry import Wish
+
+
+@flow(
+    name="rollout",
+    flow_run_name="{case}",
+    on_completion=[steps.end_turn],
+    on_failure=[steps.end_turn],
+    on_crashed=[steps.end_turn],
+)
+def rollout(case: str = "flights", follow: bool = True) -> str:
+    """Carry the case's rollout on from the state that was decided last, until it ends or a person is asked.
+
+    Without `follow`, it does not wait for evidence either. Killed at any point and run again, it goes on where it was.
+    """
+    if not steps.take_turn(case):
+        return "another run carries it on"
+    told = "nothing rolls out"
+    while state := steps.where(case):
+        after = steps.decide(case, state, steps.look(case, state))
+        told = f"version {after.version}: {after}"
+        if after.over:
+            continue
+        if after.standing != "going":
+            if not ask_how_to_go_on(case, after):
+                break
+        elif after == state:
+            if not follow:
+                break
+            steps.wait(case, state)
+    return told
+
+
+@flow(name="rollback", flow_run_name="{case}: {reason}")
+def rollback(case: str, by: str, reason: str) -> str:
+    """Take the challenger that rolls out away from users, or put the former champion back, in one write."""
+    return steps.take_out(case, by, reason)
+
+
+@flow(name="control", flow_run_name="{case}: {wish}")
+def control(case: str, wish: Wish, by: str, reason: str) -> Rollout:
+    """Pause a rollout, let it go on, skip to the next stage, or abort it."""
+    return steps.control(case, wish, by, reason)

@@ -1,0 +1,192 @@
+"""What users (or the shadow) saw of challenger and champion since a stage began, as numbers a gate can test; pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from configs.case import Problem
+from configs.rollout import Costs
+from tasks.evaluation.predictions import Floats
+from tasks.records import Rollout, Stage
+from tasks.rollout.expected import Expected, distances, levels, shifts
+from tasks.rollout.losses import loss_of, row_costs, row_losses
+from tasks.rollout.pairs import matched, same_rows
+
+COLUMNS = ("request_id", "row", "role", "model_version", "fallback", "received_at", "answered_at", "prediction")
+FAILURES = frozenset({"error", "timeout", "overload"})
+_SETTLE = timedelta(seconds=10)
+"""The shadow comes after the answer: rows younger than this may still wait for it."""
+_NONE = np.empty(0)
+
+
+def columns_of(problem: Problem) -> tuple[str, ...]:
+    """The columns of the prediction log that evidence is made of."""
+    more = {Problem.binary: ("probability",), Problem.multiclass: ("probability", "probabilities", "classes")}
+    return (*COLUMNS, *more.get(problem, ()))
+
+
+@dataclass(frozen=True)
+class Period:
+    """A stage that evidence is gathered in, `[start, end)`."""
+
+    stage: Stage
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen, each array in the order in which it came to be known."""
+
+    rows: int = 0
+    """That the challenger was asked for."""
+    rows_here: int = 0
+    """Of them, in the last period."""
+    failed: Floats = field(default=_NONE, repr=False)
+    fell_back: Floats = field(default=_NONE, repr=False)
+    champion_fell_back: float = 0.0
+    seconds: Floats = field(default=_NONE, repr=False)
+    champion_seconds: Floats = field(default=_NONE, repr=False)
+    distances: Floats = field(default=_NONE, repr=False)
+    shifts: Floats = field(default=_NONE, repr=False)
+    losses: Floats = field(default=_NONE, repr=False)
+    """Challenger minus champion, pair by pair."""
+    costs: Floats = field(default=_NONE, repr=False)
+    labels_here: int = 0
+    """Pairs with labels in the last period."""
+    arms: tuple[Floats, Floats] = (_NONE, _NONE)
+    """Losses of champion and challenger, of the rows of an A/B test, unmatched."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Whose rows are whose in a rollout, and what is expected of them."""
+
+    problem: Problem
+    state: Rollout
+    expected: Expected
+    costs: Costs | None = None
+
+    def seen(self, periods: Sequence[Period], answers: pd.DataFrame, outcomes: pd.DataFrame) -> Seen:
+        """From rows of the prediction log, and from those of them whose label is known (`label`, `labelled_at`)."""
+        parts = [self._of(period, _within(answers, period), _within(outcomes, period)) for period in periods]
+        if not parts:
+            return Seen()
+        last = parts[-1]
+        arms = tuple(np.concatenate([part.arms[side] for part in parts]) for side in (0, 1))
+        arrays = ("failed", "fell_back", "seconds", "champion_seconds", "distances", "shifts", "losses", "costs")
+        return Seen(
+            rows=sum(part.rows for part in parts),
+            rows_here=last.rows,
+            champion_fell_back=float(np.mean([part.champion_fell_back for part in parts])),
+            labels_here=len(last.losses),
+            arms=(arms[0], arms[1]),
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays},
+        )
+
+    def _of(self, period: Period, answers: pd.DataFrame, outcomes: pd.DataFrame) -> Seen:
+        if period.stage.kind == "shadow":
+            return self._shadowed(period, answers, outcomes)
+        return self._shared(period, answers, outcomes)
+
+    def _shadowed(self, period: Period, answers: pd.DataFrame, outcomes: pd.DataFrame) -> Seen:
+        champion = answers[(answers["role"] == "champion") & (answers["model_version"] == self.state.champion)]
+        challenger = answers[(answers["role"] == "shadow") & (answers["model_version"] == self.state.version)]
+        theirs, ours = same_rows(champion, challenger)
+        both = champion.iloc[theirs], challenger.iloc[ours]
+        losses, costs = self._paired(outcomes)
+        return Seen(
+            rows=len(ours),
+            failed=_unanswered(champion, challenger, theirs, period),
+            distances=distances(self.problem, *both, self.expected.scale),
+            shifts=shifts(self.problem, *both, self.expected.scale),
+            losses=losses,
+            costs=costs,
+        )
+
+    def _paired(self, outcomes: pd.DataFrame) -> tuple[Floats, Floats]:
+        champion = outcomes[(outcomes["role"] == "champion") & (outcomes["model_version"] == self.state.champion)]
+        challenger = outcomes[(outcomes["role"] == "shadow") & (outcomes["model_version"] == self.state.version)]
+        theirs, ours = same_rows(champion, challenger)
+        champion, challenger = champion.iloc[theirs], challenger.iloc[ours]
+        losses = self._losses(challenger) - self._losses(champion)
+        return losses, self._costs(challenger) - self._costs(champion)
+
+    def _shared(self, period: Period, answers: pd.DataFrame, outcomes: pd.DataFrame) -> Seen:
+        theirs, ours = self._arms(answers)
+        own = ours[ours["fallback"].isna()], theirs[theirs["fallback"].isna()]
+        champion, challenger = self._arms(outcomes)
+        share = period.stage.share
+        split = 0 < share < 1
+        losses = self._losses(champion), self._losses(challenger)
+        costs = self._costs(champion), self._costs(challenger)
+        said = [levels(self.problem, side, self.expected.scale) for side in (own[1], own[0])]
+        return Seen(
+            rows=len(ours),
+            failed=_marks(ours["fallback"].isin(FAILURES)),
+            fell_back=_marks(ours["fallback"].notna()),
+            champion_fell_back=float(theirs["fallback"].notna().mean()) if len(theirs) else 0.0,
+            seconds=_seconds(ours),
+            champion_seconds=_seconds(theirs),
+            shifts=matched(said[0], said[1], share) if split else _NONE,
+            losses=matched(*losses, share) if split else _NONE,
+            costs=matched(*costs, share) if split else _NONE,
+            arms=losses,
+        )
+
+    def _arms(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The champion's rows and the challenger's, by whose turn it was, whoever answered in the end.
+
+        A row that fell back to the champion was the challenger's: a champion is never its own fallback.
+        """
+        fallback = rows["role"] == "fallback"
+        to_champion = rows["model_version"] == self.state.champion
+        if self.state.promoted:  # everything is the new champion's turn
+            return rows.iloc[:0], rows[(rows["role"] == "champion") | fallback]
+        mine = (rows["role"] == "challenger") | (fallback & to_champion)
+        if self.state.stage.share == 1:
+            mine |= fallback
+        return rows[(rows["role"] == "champion") | (fallback & ~mine)], rows[mine]
+
+    def _losses(self, rows: pd.DataFrame) -> Floats:
+        if rows.empty:
+            return _NONE
+        return row_losses(self.problem, loss_of(self.problem, self.expected.scale / 8), rows, rows["label"])
+
+    def _costs(self, rows: pd.DataFrame) -> Floats:
+        if self.costs is None or rows.empty:
+            return _NONE
+        return row_costs(self.costs, rows["probability"].to_numpy(np.float64), rows["label"].to_numpy(np.float64))
+
+
+def _within(rows: pd.DataFrame, period: Period) -> pd.DataFrame:
+    """The period's rows, in the order in which they became known: labels when they arrived, answers when given."""
+    if rows.empty:
+        return rows
+    inside = rows[(rows["answered_at"] >= period.start) & (rows["answered_at"] < period.end)]
+    order = ["labelled_at", "answered_at"] if "labelled_at" in rows else ["answered_at"]
+    return inside.sort_values([*order, "request_id", "row"], kind="stable")
+
+
+def _seconds(rows: pd.DataFrame) -> Floats:
+    """How long each request took, from its first byte to its answer."""
+    once = rows.drop_duplicates("request_id")
+    return np.asarray((once["answered_at"] - once["received_at"]).dt.total_seconds(), dtype=np.float64)
+
+
+def _marks(marked: "pd.Series[bool]") -> Floats:
+    return np.asarray(marked, dtype=np.float64)
+
+
+def _unanswered(champion: pd.DataFrame, challenger: pd.DataFrame, theirs: np.ndarray, period: Period) -> Floats:
+    """For each of the champion's rows that the shadow had time to score, 1 where it did not."""
+    if challenger.empty:
+        return _NONE
+    scored = np.zeros(len(champion), dtype=np.bool_)
+    scored[theirs] = True
+    began = champion.iloc[theirs]["answered_at"].min() if len(theirs) else challenger["answered_at"].min()
+    due = (champion["answered_at"] >= began) & (champion["answered_at"] < period.end - _SETTLE)
+    return np.asarray(~scored[due.to_numpy()], dtype=np.float64)

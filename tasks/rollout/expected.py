@@ -1,0 +1,93 @@
+"""What evaluation saw of the two models on the same rows: what a rollout may expect of them; pure."""
+
+import numpy as np
+import pandas as pd
+
+from configs.case import Problem
+from configs.rollout import Costs
+from tasks.evaluation.predictions import Floats
+from tasks.records import Record
+from tasks.rollout.losses import loss_of, row_costs, row_losses
+
+
+class Expected(Record):
+    """On the rows on which challenger and champion were compared."""
+
+    rows: int
+    disagreement: float
+    """Mean distance of the two predictions."""
+    shift: float
+    """Mean of the challenger's prediction minus the champion's."""
+    scale: float
+    """What a regression's differences are measured in: eight times the champion's mean absolute error; else 1."""
+    champion_loss: float
+    deviation: float
+    """Standard deviation of the champion's loss from row to row."""
+    champion_cost: float | None = None
+
+
+def expected(problem: Problem, table: pd.DataFrame, costs: Costs | None) -> Expected:
+    """From `predictions.parquet` of an evaluation: the columns `label`, `candidate…` and `champion…`."""
+    known = table[table["label"].notna()]
+    champion, challenger = (as_answers(problem, known, name) for name in ("champion", "candidate"))
+    scale = 1.0
+    if problem is Problem.regression:
+        errors = np.abs(champion["prediction"].to_numpy(np.float64) - known["label"].to_numpy(np.float64))
+        scale = 8 * max(float(errors.mean()), 1e-12)
+    loss = loss_of(problem, scale / 8)
+    losses = row_losses(problem, loss, champion, known["label"])
+    spent: Floats | None = None
+    if costs:
+        chances = champion["probability"].to_numpy(np.float64)
+        spent = row_costs(costs, chances, known["label"].to_numpy(np.float64))
+    return Expected(
+        rows=len(known),
+        disagreement=float(distances(problem, champion, challenger, scale).mean()),
+        shift=float(shifts(problem, champion, challenger, scale).mean()),
+        scale=scale,
+        champion_loss=float(losses.mean()),
+        deviation=float(losses.std()),
+        champion_cost=None if spent is None else float(spent.mean()),
+    )
+
+
+def distances(problem: Problem, champion: pd.DataFrame, challenger: pd.DataFrame, scale: float) -> Floats:
+    """How far two answers to the same row are apart, 0 to 1; of two classes: whether they differ."""
+    if problem is Problem.multiclass:
+        return np.asarray(champion["prediction"].to_numpy() != challenger["prediction"].to_numpy(), dtype=np.float64)
+    apart: Floats = np.abs(shifts(problem, champion, challenger, scale))
+    return apart
+
+
+def shifts(problem: Problem, champion: pd.DataFrame, challenger: pd.DataFrame, scale: float) -> Floats:
+    """Challenger minus champion, -1 to 1."""
+    ours, theirs = levels(problem, challenger, scale), levels(problem, champion, scale)
+    return ours - theirs
+
+
+def levels(problem: Problem, answers: pd.DataFrame, scale: float) -> Floats:
+    """Each prediction as one number: a probability, or a regression's number in `scale`, cut to a width of 1."""
+    if problem.gives_probabilities:
+        return answers["probability"].to_numpy(np.float64)
+    numbers = answers["prediction"].to_numpy(np.float64)
+    cut: Floats = np.clip(numbers / (16 * scale), -0.5, 0.5)
+    return cut + 0.5
+
+
+def as_answers(problem: Problem, table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """One model's answers with the prediction log's columns."""
+    if problem is Problem.binary:
+        return pd.DataFrame({"probability": table[name].to_numpy(np.float64)})
+    if problem is Problem.regression:
+        return pd.DataFrame({"prediction": table[name].to_numpy(np.float64)})
+    columns = [column for column in table.columns if column.startswith(f"{name}_")]
+    classes = [column.removeprefix(f"{name}_") for column in columns]
+    chances = table[columns].to_numpy(np.float64)
+    return pd.DataFrame(
+        {
+            "prediction": [classes[best] for best in chances.argmax(axis=1)],
+            "probability": chances.max(axis=1),
+            "probabilities": list(chances),
+            "classes": [classes] * len(table),
+        }
+    )

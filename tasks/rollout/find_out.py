@@ -1,0 +1,73 @@
+"""find out: read what users and the shadow saw of a challenger, and hold it against the rules of its stage."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from configs.project import Project
+from tasks.adapters.history import History
+from tasks.adapters.registry import Registry
+from tasks.monitoring.answers import Answers
+from tasks.records import Reason, Rollout
+from tasks.rollout.arms import size_stated
+from tasks.rollout.evidence import Watched, columns_of
+from tasks.rollout.expected import Expected, expected
+from tasks.rollout.gates import Gates
+from tasks.rollout.shares import periods
+
+log = logging.getLogger(__name__)
+
+Outcomes = Callable[[datetime, datetime, Sequence[str]], pd.DataFrame]
+"""Rows of the prediction log answered in `[start, end)` whose label is known: these columns of them."""
+KNOWN = ("label", "labelled_at")
+_OURS = "smoke-"
+
+
+def find_out(  # noqa: PLR0913, PLR0917 - whose rollout, what to read it from, and when
+    project: Project, case_name: str, state: Rollout, answers: Answers, outcomes: Outcomes, at: datetime
+) -> tuple[Reason, ...]:
+    """Every rule of the stage, and how the challenger stands to it now. Raises StoreUnreachable or LogUnreadable."""
+    case, params = project.case(case_name), project.params(case_name).rollout
+    hoped = evaluated(project, case_name, state)
+    watched = Watched(case.problem, state, hoped, params.costs)
+    spans = periods(History(project).events(case_name), state, at)
+    columns = columns_of(case.problem)
+    start = spans[0].start
+    rows = _frame(answers, start, at, columns)
+    known = outcomes(start, at, (*columns, *KNOWN))
+    seen = watched.seen(spans, _not_ours(rows), _not_ours(known))
+    log.info("rollout %s: %s: %d rows, %d labelled pairs", case_name, state, seen.rows, len(seen.losses))
+    return Gates(case.problem, params, state, hoped).reasons(seen)
+
+
+def stated(project: Project, case: str, state: Rollout) -> tuple[Reason, ...]:
+    """What has to be said before the first user meets the challenger: the size of an A/B test."""
+    params = project.params(case).rollout
+    if state.strategy != "ab":
+        return ()
+    return (size_stated(params.ab, params.error_rate, evaluated(project, case, state)),)
+
+
+def evaluated(project: Project, case: str, state: Rollout) -> Expected:
+    """What evaluation saw of the two models. Raises ArtifactMissing."""
+    registry = Registry(project)
+    version = registry.version(case, state.version)
+    assert version is not None, "a rollout names a version that was registered"
+    with TemporaryDirectory() as folder:
+        path = registry.download_file(version.run_id, "evaluation/predictions.parquet", Path(folder))
+        table = pd.read_parquet(path)
+    return expected(project.case(case).problem, table, project.params(case).rollout.costs)
+
+
+def _frame(answers: Answers, start: datetime, end: datetime, columns: Sequence[str]) -> pd.DataFrame:
+    frames = [batch.to_pandas() for batch in answers.batches(start, end, columns)]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns))
+
+
+def _not_ours(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without the rows of smoke tests: nobody's users."""
+    return rows if rows.empty else rows[~rows["request_id"].str.startswith(_OURS)]

@@ -1,0 +1,166 @@
+"""The rules that a challenger must keep to while it rolls out; each may be looked at whenever one likes; pure.
+
+A rule that stops is a sequential test of "it is as it should be", with a part of the case's error rate: an equal
+challenger is stopped wrongly, by any of them at any look, with at most that rate.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from configs.case import Problem
+from configs.rollout import RolloutParams
+from tasks.evaluation.predictions import Floats
+from tasks.monitoring.sequential import BoundedMeanTest, ConfidenceSequence
+from tasks.records import Reason, Rollout
+from tasks.rollout.arms import arms_compared
+from tasks.rollout.evidence import Seen
+from tasks.rollout.expected import Expected
+from tasks.rollout.losses import Loss, cost_bounds, loss_of
+
+_SPENT = {
+    "errors": 0.15,
+    "fallbacks": 0.1,
+    "p95": 0.1,
+    "p99": 0.1,
+    "disagreement": 0.05,
+    "shift": 0.1,
+    "loss": 0.3,
+    "value": 0.1,
+}
+"""What part of the error rate each rule may spend."""
+_FEWEST_TO_TIME = 100
+"""Of the champion's requests, before its latencies say anything."""
+
+
+@dataclass(frozen=True)
+class Gates:
+    """The rules of one rollout."""
+
+    problem: Problem
+    params: RolloutParams
+    state: Rollout
+    expected: Expected
+
+    def reasons(self, seen: Seen) -> tuple[Reason, ...]:
+        """Every rule of the stage, and how the challenger stands to it."""
+        kind = self.state.stage.kind
+        technical: tuple[Reason, ...] = (self._errors(seen),)
+        if kind != "shadow":
+            technical = (*technical, self._fallbacks(seen), *self._latency(seen))
+        if kind == "warm":
+            return technical
+        if kind == "ab":
+            return (*technical, *self._value(seen), arms_compared(seen.arms, self.params, self.expected))
+        model = (*self._disagreement(seen), self._shift(seen), *self._loss(seen), *self._value(seen))
+        return (*technical, *model, *self._enough(seen))
+
+    def _rate(self, rule: str) -> float:
+        """A rule's part of the error rate; shadow, canary and what comes after are tests of their own."""
+        kinds = {stage.kind for stage in self.state.plan} - {"load"}
+        return self.params.error_rate * _SPENT[rule] / len(kinds)
+
+    def _surely_above(self, rule: str, values: Floats, loss: Loss, bound: float, parts: int = 1) -> BoundedMeanTest:
+        test = BoundedMeanTest(low=loss.lowest, high=loss.highest, threshold=bound, error_rate=self._rate(rule) / parts)
+        return test.seen(values)
+
+    def _share(self, rule: str, values: Floats, bound: float, what: str) -> Reason:
+        test = self._surely_above(rule, values, Loss("share", 1.0), bound)
+        found = f"{values.mean():.2%} of {len(values):,}" if len(values) else "none seen"
+        text = f"{what}: {found}, at most {bound:.2%} allowed{_said(test)}"
+        return Reason(rule=rule, passed=not test.rejected, text=text)
+
+    def _errors(self, seen: Seen) -> Reason:
+        shadow = self.state.stage.kind == "shadow"
+        what = "rows not scored in the shadow" if shadow else "rows it failed to answer"
+        bound = self.params.technical.fallback_rate if shadow else self.params.technical.error_rate
+        return self._share("errors", seen.failed, bound, what)
+
+    def _fallbacks(self, seen: Seen) -> Reason:
+        bound = min(0.99, self.params.technical.fallback_rate + seen.champion_fell_back)
+        return self._share("fallbacks", seen.fell_back, bound, "rows that somebody else answered")
+
+    def _latency(self, seen: Seen) -> tuple[Reason, ...]:
+        return tuple(self._slower(rule, seen, quantile) for rule, quantile in (("p95", 0.95), ("p99", 0.99)))
+
+    def _slower(self, rule: str, seen: Seen, quantile: float) -> Reason:
+        if len(seen.champion_seconds) < _FEWEST_TO_TIME or not len(seen.seconds):
+            return Reason(rule=rule, passed=True, text="too few requests of the champion to compare with")
+        theirs, ours = (float(np.quantile(side, quantile)) for side in (seen.champion_seconds, seen.seconds))
+        limit = self.params.technical.latency_ratio
+        test = self._surely_above(
+            rule, (seen.seconds > limit * theirs).astype(np.float64), Loss("share", 1.0), 1 - quantile
+        )
+        text = f"{1000 * ours:.2f} ms against {1000 * theirs:.2f} ms, at most {limit:g} times allowed{_said(test)}"
+        return Reason(rule=rule, passed=not test.rejected, text=text)
+
+    def _disagreement(self, seen: Seen) -> tuple[Reason, ...]:
+        if self.state.stage.kind != "shadow":
+            return ()
+        bound = min(0.99, self.expected.disagreement * (1 + self.params.model.disagreement) + 0.001)
+        test = self._surely_above("disagreement", seen.distances, Loss("distance", 1.0), bound)
+        text = (
+            f"predictions differ by {_mean(seen.distances):.4f} on average, {self.expected.disagreement:.4f} at "
+            f"evaluation, at most {bound:.4f} allowed{_said(test)}"
+        )
+        return (Reason(rule="disagreement", passed=not test.rejected, text=text),)
+
+    def _shift(self, seen: Seen) -> Reason:
+        moved = seen.shifts - self.expected.shift
+        both = Loss("shift", 2.0, -2.0)
+        bound = self.params.model.shift
+        tests = [self._surely_above("shift", signed, both, bound, parts=2) for signed in (moved, -moved)]
+        worse = max(tests, key=lambda test: test.e_value)
+        text = (
+            f"predictions lie {_mean(seen.shifts):+.4f} from the champion's, {self.expected.shift:+.4f} at evaluation, "
+            f"at most {bound:g} further allowed{_said(worse)}"
+        )
+        return Reason(rule="shift", passed=not any(test.rejected for test in tests), text=text)
+
+    def _loss(self, seen: Seen) -> tuple[Reason, ...]:
+        loss = loss_of(self.problem, self.expected.scale / 8)
+        both = Loss(loss.name, loss.highest, -loss.highest)
+        harm = self._surely_above("loss", seen.losses, both, 0.0)
+        text = f"{loss.name} {_mean(seen.losses):+.4f} against the champion's, {len(seen.losses):,} pairs{_said(harm)}"
+        found = [Reason(rule="loss", passed=not harm.rejected, text=text)]
+        if self.state.stage.labels and not harm.rejected:
+            found.append(self._not_worse(seen.losses, both))
+        return tuple(found)
+
+    def _not_worse(self, losses: Floats, loss: Loss) -> Reason:
+        margin = self.params.margin * self.expected.champion_loss
+        sequence = ConfidenceSequence(low=loss.lowest, high=loss.highest, confidence=1 - self.params.error_rate)
+        interval = sequence.seen(losses).interval
+        passed = interval.high < margin
+        text = (
+            f"{loss.name} higher by at most {interval.high:.4f} (confidence {interval.confidence:g}, at any time); "
+            f"less than {margin:.4f} wanted"
+        )
+        return Reason(rule="not worse", passed=passed, inconclusive=not passed, text=text)
+
+    def _value(self, seen: Seen) -> tuple[Reason, ...]:
+        if self.params.costs is None:
+            return ()
+        bounds = cost_bounds(self.params.costs)
+        width = bounds.highest - bounds.lowest
+        test = self._surely_above("value", seen.costs, Loss("cost", width, -width), 0.0)
+        text = f"costs {1000 * _mean(seen.costs):+.1f} per 1,000 answers against the champion{_said(test)}"
+        return (Reason(rule="value", passed=not test.rejected, text=text),)
+
+    def _enough(self, seen: Seen) -> tuple[Reason, ...]:
+        stage = self.state.stage
+        wanted = (("requests", seen.rows_here, stage.requests), ("labels", seen.labels_here, stage.labels))
+        return tuple(_counted(rule, found, least) for rule, found, least in wanted)
+
+
+def _counted(rule: str, found: int, least: int) -> Reason:
+    passed = found >= least
+    return Reason(rule=rule, passed=passed, inconclusive=not passed, text=f"{found:,} in this stage, {least:,} wanted")
+
+
+def _said(test: BoundedMeanTest) -> str:
+    return f" (p = {test.p_value:.2g}, stops below {test.error_rate:.2g})" if test.rows else ""
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else 0.0
