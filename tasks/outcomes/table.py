@@ -4,6 +4,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,13 +18,11 @@ from configs.labels import LabelKey
 from configs.project import Project
 from tasks.outcomes.errors import OutcomesAltered
 from tasks.outcomes.intake import label_files
-from tasks.outcomes.join import LABELLED, NEAR, ROW, best, engine, late_rows, parquet, text, with_late
+from tasks.outcomes.join import DAY, LABELLED, NEAR, ROW, best, engine, late_rows, parquet, text, with_late
 from tasks.outcomes.labels import label_key
 from tasks.outcomes.logged import logged_schema
 from tasks.outcomes.shelf import Shelf
 from tasks.outcomes.state import Day, Span, State, around
-
-_ROWS_AT_ONCE = 200_000
 
 
 def outcome_schema(case: Case) -> pa.Schema:
@@ -52,50 +51,90 @@ def read_outcomes(  # noqa: PLR0913
     columns: Sequence[str] | None = None,
     *,
     as_of: datetime | None = None,
+    at_most: int | None = None,
 ) -> pd.DataFrame:
     """The rows answered in `[start, end)`, in the order of their answers, labelled or not; none before `gather` ran.
 
-    With `as_of`, only labels that were known then, corrected as they were by then. `columns` as `outcome_schema` names
-    them. Raises OutcomesAltered, StoreUnreachable.
+    With `as_of`, only labels that were known then, corrected as they were by then. With `at_most`, where there are more
+    rows, about so many of them, drawn by hash. `columns` as `outcome_schema` names them. Raises OutcomesAltered,
+    StoreUnreachable.
     """
-    with outcomes(project, case_name, start, end, columns, as_of=as_of, ordered=True) as batches:
-        frame: pd.DataFrame = batches.read_all().to_pandas()
-    return frame
+    wanted = _wanted(project.case(case_name), columns)
+    with _opened(project, case_name, start, end, as_of) as found:
+        if found is None:
+            return _frame(wanted.empty_table())
+        every = 1 if at_most is None else max(1, round(found.rows / at_most))
+        drawn = "" if every == 1 else f" AND hash(request_id, row) % {every} = 0"
+        order = f" ORDER BY answered_at, {', '.join(ROW)}"
+        return _frame(found.ask(f"SELECT {found.columns(wanted)} FROM {found.known} {drawn}{order}").cast(wanted))
+
+
+def count_labels(project: Project, case_name: str, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
+    """How many rows got their label after how many hours: `day` of the answer, `hours` (null: none yet), `rows`."""
+    with _opened(project, case_name, start, end, as_of) as found:
+        if found is None:
+            return pd.DataFrame({"day": [], "hours": [], "rows": []}).astype({"day": "datetime64[us]"})
+        # What was answered after its label was known (history scored again) had it at once.
+        hours = "greatest(floor((epoch_us(known_at) - epoch_us(answered_at)) / 3.6e9), 0)"
+        return _frame(
+            found.ask(
+                f"SELECT CAST({DAY} AS TIMESTAMP) AS day, CASE WHEN label IS NOT NULL THEN {hours} END AS hours, "
+                f"count(*) AS rows FROM {found.known} GROUP BY ALL ORDER BY ALL"
+            )
+        )
+
+
+@dataclass(frozen=True)
+class _Found:
+    connection: duckdb.DuckDBPyConnection
+    case: Case
+    known: str
+    """The outcomes, as a relation named `p` with its condition."""
+    rows: int
+    """Of the days they are in."""
+
+    def ask(self, query: str) -> pa.Table:
+        return self.connection.sql(query).to_arrow_table()
+
+    def columns(self, wanted: pa.Schema) -> str:
+        """What is asked for, as SQL; a column that no contract of these days had is null."""
+        has = set(self.connection.sql(f"SELECT * FROM {self.known} LIMIT 0").columns)
+        said = {name: f'"{name}"' if name in has else f'NULL::VARCHAR AS "{name}"' for name in wanted.names}
+        if "score" in said:
+            answer = "probability" if self.case.problem.gives_probabilities else "prediction"
+            said["score"] = f"CAST({answer} AS DOUBLE) AS score"
+        return ", ".join(said.values())
 
 
 @contextmanager
-def outcomes(  # noqa: PLR0913
-    project: Project,
-    case_name: str,
-    start: datetime,
-    end: datetime,
-    columns: Sequence[str] | None = None,
-    *,
-    as_of: datetime | None = None,
-    ordered: bool = False,
-) -> Iterator[pa.RecordBatchReader]:
-    """The same, a bounded number of rows at a time."""
+def _opened(
+    project: Project, case_name: str, start: datetime, end: datetime, as_of: datetime | None
+) -> Iterator[_Found | None]:
     case = project.case(case_name)
     shelf = Shelf(project, case.name)
-    schema = outcome_schema(case)
-    wanted = pa.schema([schema.field(name) for name in columns]) if columns is not None else schema
     state = shelf.state()
     days = state.on(start.date(), end.date()) if state else ()
     if state is None or not days:
-        yield pa.RecordBatchReader.from_batches(wanted, [])
+        yield None
         return
-    shelf.folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as scratch, engine(Path(scratch)) as connection:
         try:
             known = _as_known(connection, shelf, state, days, label_key(case), as_of)
             answered = f"answered_at >= {text(start)} AND answered_at < {text(end)}"
-            order = f" ORDER BY answered_at, {', '.join(ROW)}" if ordered else ""
-            asked = _columns(case, connection, known, wanted)
-            found = connection.sql(f"SELECT {asked} FROM {known} WHERE {answered}{order}")
-            batches = found.to_arrow_reader(_ROWS_AT_ONCE) if found else ()
-            yield pa.RecordBatchReader.from_batches(wanted, (batch.cast(wanted) for batch in batches))
+            rows = sum(part.rows for day in days for part in day.parts)
+            yield _Found(connection, case, f"{known} p WHERE {answered}", rows)
         except duckdb.Error as error:
             raise OutcomesAltered(str(shelf.folder), str(error).splitlines()[0]) from error
+
+
+def _wanted(case: Case, columns: Sequence[str] | None) -> pa.Schema:
+    schema = outcome_schema(case)
+    return schema if columns is None else pa.schema([schema.field(name) for name in columns])
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def _as_known(  # noqa: PLR0913, PLR0917
@@ -139,17 +178,6 @@ def _from_the_log(  # noqa: PLR0913, PLR0917
     best(connection, "known_labels", key, "known_truth")
     chosen = late_rows(bare, "known_truth", key)
     return f"(SELECT p.*, {said} FROM {bare} p LEFT JOIN ({chosen}) USING ({mine}))"
-
-
-def _columns(case: Case, connection: duckdb.DuckDBPyConnection, known: str, wanted: pa.Schema) -> str:
-    """What is asked for, as SQL; a column that no contract of these days had is null."""
-    has = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {known}").fetchall()}
-    said = {name: f'"{name}"' if name in has else f'NULL::VARCHAR AS "{name}"' for name in wanted.names}
-    if "score" in said:
-        said["score"] = (
-            f"CAST({'probability' if case.problem.gives_probabilities else 'prediction'} AS DOUBLE) AS score"
-        )
-    return ", ".join(said.values())
 
 
 def _events(days: Sequence[Day]) -> Span | None:
