@@ -1,0 +1,38 @@
+"""Which hours the current window is held against."""
+
+from datetime import datetime, timedelta
+
+from configs.monitoring import ReferenceParams
+
+_WEEK = timedelta(weeks=1)
+_YEAR = timedelta(weeks=52)
+"""The same weekdays as a year ago."""
+
+Stretch = tuple[datetime, datetime]
+
+
+def reference_stretches(params: ReferenceParams, start: datetime, end: datetime) -> list[Stretch]:
+    """Stretches of hours before the window `[start, end)`; none for `accepted`, which is the champion's own reference.
+
+    None of them reaches into the window.
+    """
+    if params.kind == "rolling":
+        return [(start - params.weeks * _WEEK, start)]
+    if params.kind == "same_hours":
+        back = range(1, params.weeks + 1)
+        return [(start - n * _WEEK, end - n * _WEEK) for n in back if end - n * _WEEK <= start]
+    if params.kind == "last_year":
+        before, after = params.weeks // 2, (params.weeks - 1) // 2
+        return [(start - _YEAR - before * _WEEK, min(end - _YEAR + after * _WEEK, start))]
+    return []
+
+
+def in_words(params: ReferenceParams) -> str:
+    """What the window is held against, for a person."""
+    weeks = f"{params.weeks} week{'s' if params.weeks > 1 else ''}"
+    return {
+        "accepted": "what the champion was accepted on",
+        "rolling": f"the {weeks} before",
+        "same_hours": f"the same weekdays and hours of the {weeks} before",
+        "last_year": f"{weeks} around the same date a year ago",
+    }[params.kind]
