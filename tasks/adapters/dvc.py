@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from configs.project import Project
+from tasks.adapters.dvc_standby import Ended, Standby, follow
 from tasks.adapters.locks import exclusive
 from tasks.errors import ArtifactAltered, ArtifactMissing, StageFailed, StoreUnreachable
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _OUR_ERROR = re.compile(r"^[A-Z][A-Za-z]*[a-z][A-Za-z]*: .")
 _DVC_ERROR = "ERROR: "
+_standbys: dict[Path, Standby] = {}
 
 
 def reproduce_stage(project: Project, stage: str, case: str) -> bool:
@@ -37,6 +39,19 @@ def reproduce_stage(project: Project, stage: str, case: str) -> bool:
     log.info("%s %s …", stage, case)
     output = _dvc(project, "repro", "--quiet", "--single-item", target, target=target)
     return bool(output.strip())  # a stage that ran has said what it did; DVC itself keeps quiet
+
+
+def keep_ready(project: Project) -> None:
+    """Have a DVC imported and waiting for this project's commands, until `stand_down` or the end of this process."""
+    if project.root not in _standbys:
+        _standbys[project.root] = Standby(project.root, _environment(project))
+
+
+def stand_down(project: Project) -> None:
+    """Let the waiting DVC go, if there is one."""
+    standby = _standbys.pop(project.root, None)
+    if standby:
+        standby.end()
 
 
 def push(project: Project, cases: Sequence[str]) -> None:
@@ -151,39 +166,51 @@ def _cache(project: Project) -> Path:
 
 
 def _dvc(project: Project, *arguments: str, target: str = "") -> str:
+    say = log.info if target else log.debug
     with exclusive(project.stores / "dvc.lock") as lock:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dvc", *arguments],
-            cwd=project.root,
-            env=_environment(project),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            # A session of its own, because DVC's stages outlive DVC: only killing the group stops them. The lock's
-            # descriptor goes along, so that if this process is killed the next one waits for what is still running.
-            start_new_session=True,
-            pass_fds=[lock],
-        )
-        try:
-            output = _follow(process, log.info if target else log.debug)
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
-    if process.returncode:
+        ended = _by_standby(project, arguments, lock, say) or _by_itself(project, arguments, lock, say)
+    if ended.code:
         by_hand = f"`dvc {' '.join(arguments)}` failed and said nothing; run it by hand, without --quiet"
-        raise StageFailed(target or arguments[0], _what_it_said(output) or by_hand)
-    return output
+        raise StageFailed(target or arguments[0], _what_it_said(ended.output) or by_hand)
+    return ended.output
 
 
-def _follow(process: "subprocess.Popen[str]", say: Callable[[str], None]) -> str:
-    lines = []
-    with process.stdout or nullcontext(()) as said:
-        for line in said:
-            lines.append(line)
-            say(line.rstrip())
-    process.wait()
-    return "".join(lines)
+def _by_standby(project: Project, arguments: Sequence[str], lock: int, say: Callable[[str], None]) -> Ended | None:
+    standby = _standbys.get(project.root)
+    if standby is None:
+        return None
+    try:
+        ended = standby.run(arguments, lock, say)
+    except BaseException:
+        del _standbys[project.root]
+        raise
+    if ended is None:
+        log.warning("the DVC that was kept ready is gone; going on without it")
+        stand_down(project)
+    return ended
+
+
+def _by_itself(project: Project, arguments: Sequence[str], lock: int, say: Callable[[str], None]) -> Ended:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=project.root,
+        env=_environment(project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A session of its own, because DVC's stages outlive DVC: only killing the group stops them. The lock's
+        # descriptor goes along, so that if this process is killed the next one waits for what is still running.
+        start_new_session=True,
+        pass_fds=[lock],
+    )
+    try:
+        with process.stdout or nullcontext(()) as said:
+            output = follow(said, say)
+        return Ended(process.wait(), output)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def _what_it_said(output: str) -> str:

@@ -1,17 +1,11 @@
 """Where rows come from: recorded history, files at any fsspec URL, or a SQL query."""
 
-import os
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
-from typing import IO, Any, assert_never
+from typing import assert_never
 
-import fsspec
 import pandas as pd
-import sqlalchemy
 
 from configs.case import Case, ColumnType
-from configs.errors import ConfigError, EvergreenError
 from configs.sources import FileSource, RecordedSource, Source, SqlSource
 from tasks.errors import SourceUnreadable
 from tasks.ingestion.recorded import recorded
@@ -43,98 +37,24 @@ def read_source(source: Source, texts: tuple[str, ...], start: datetime, end: da
 
     Raises SourceUnreadable, or ConfigError where a query's database is not named.
     """
+    # Neither fsspec nor SQLAlchemy is imported for a source that does not need it: each takes a good part of a second.
     match source:
         case RecordedSource(name=name):
             return recorded(name)
         case FileSource():
-            return _from_files(source, texts)
+            from tasks.ingestion.file_source import read_files  # noqa: PLC0415
+
+            return read_files(source, texts)
         case SqlSource():
-            return _from_sql(source, start, end)
+            from tasks.ingestion.sql_source import ask  # noqa: PLC0415
+
+            return ask(source, start, end)
         case never:
             assert_never(never)
 
 
-def _from_files(source: FileSource, texts: tuple[str, ...]) -> pd.DataFrame:
-    # A CSV has no types: without being told, pandas would make the number 7 of the text 007.
-    as_csv = partial(pd.read_csv, dtype=dict.fromkeys(texts, "str"))
-    read = pd.read_parquet if source.format == "parquet" else as_csv
-    try:
-        found = _paths(source)
-        frames = []
-        for file in fsspec.open_files(found, mode="rb"):
-            with file as content:
-                frames.append(_named(read, content, file.path))
-        return pd.concat(frames, ignore_index=True)
-    except EvergreenError:
-        raise
-    except Exception as error:
-        # Each kind of store has its own errors; botocore's are not even OSErrors.
-        raise SourceUnreadable(source.url, str(error), "Check the address and the credentials.") from error
-
-
 def _texts(case: Case) -> tuple[str, ...]:
     return tuple(name for name, column in case.contract.columns.items() if column.type is ColumnType.string)
-
-
-def _paths(source: FileSource) -> list[str]:
-    filesystem, path = fsspec.url_to_fs(source.url)
-    found = sorted(filesystem.glob(f"{path}/**/*.{source.format}")) if filesystem.isdir(path) else filesystem.glob(path)
-    if not found:
-        raise SourceUnreadable(source.url, f"there is no {source.format} file", "Check the address, or export first.")
-    return [filesystem.unstrip_protocol(name) for name in sorted(found)]
-
-
-def _named(read: Callable[..., Any], content: IO[bytes], path: str) -> pd.DataFrame:
-    try:
-        frame: pd.DataFrame = read(content)
-    except (ValueError, OSError) as error:
-        # pandas' and pyarrow's parse errors are ValueErrors that do not say which file they are about.
-        raise SourceUnreadable(path, f"it is damaged or of another format ({error})", "Export it again.") from error
-    return frame
-
-
-def _from_sql(source: SqlSource, start: datetime, end: datetime) -> pd.DataFrame:
-    address = os.environ.get(source.url_from)
-    if not address:
-        raise ConfigError(
-            f"The source's database URL is taken from the environment variable {source.url_from}: not set."
-        )
-    url = _url(source.url_from, address)
-    try:
-        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
-        query = sqlalchemy.text(source.query)
-        wanted = {"start": _bound(url, start), "end": _bound(url, end)}
-        bound = {name: wanted[name] for name in query.compile().params if name in wanted}
-        with engine.connect() as connection:
-            if engine.dialect.name == "postgresql":
-                # Columns without a time zone are compared in the session's, which a server sets as it likes.
-                connection.execute(sqlalchemy.text("SET TIME ZONE 'UTC'"))
-            return pd.read_sql(query, connection, params=bound)
-    except (sqlalchemy.exc.SQLAlchemyError, pd.errors.DatabaseError, ImportError) as error:
-        # pandas wraps what SQLAlchemy raises, and words it with the parameters.
-        raised = error.__cause__ if isinstance(error, pd.errors.DatabaseError) else error
-        cause = str(getattr(raised, "orig", None) or raised).splitlines()[0].rstrip(".")
-        raise SourceUnreadable(
-            url.render_as_string(hide_password=True),
-            cause,
-            f"Check {source.url_from} and the query in the case's YAML.",
-        ) from error
-
-
-def _url(variable: str, address: str) -> sqlalchemy.URL:
-    try:
-        return sqlalchemy.make_url(address)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        # The parser's own words can hold a part of the password.
-        raise ConfigError(
-            f"The environment variable {variable} holds no database URL; "
-            "expected one such as postgresql+psycopg://user:password@host/database."
-        ) from None
-
-
-def _bound(url: sqlalchemy.URL, moment: datetime) -> datetime | str:
-    # SQLite compares times as text; without an offset the bound sorts before every other way to write that moment.
-    return f"{moment:%Y-%m-%d %H:%M:%S}" if url.get_backend_name() == "sqlite" else moment
 
 
 def _with_timestamps(case: Case, frame: pd.DataFrame) -> pd.DataFrame:
