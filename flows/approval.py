@@ -1,6 +1,6 @@
 """Asking a person: the form in the Prefect UI, and how an answer reaches the run that waits for it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from prefect import runtime, task
@@ -16,6 +16,8 @@ from tasks.errors import NotAnApprover, NotApprovable
 from tasks.records import Approval, Registered
 
 _SAYS_SOMETHING = r"\S"
+_GRACE = timedelta(days=30)
+"""A question stays open after its time, until the expiry flow answers it: Prefect itself would call the run failed."""
 
 
 class Answer(RunInput):
@@ -39,6 +41,8 @@ def ask_person(registered: Registered) -> Registered:
     refusal = ""
     for attempt in range(1, 10):
         answer = _suspend(registered.case, f"approval-{attempt}", refusal + about)
+        if answer.approve == "no" and (left := steps.left_unanswered(registered)):
+            return left
         try:
             return steps.decide(_approval(registered, answer))
         except NotAnApprover as error:
@@ -61,7 +65,8 @@ def announce(registered: Registered) -> str:
 def _suspend(case: str, key: str, about: str) -> Answer:
     approval = Project.here().params(case).approval
     form = Answer.with_initial_data(description=about, share=approval.starting_share)
-    answer = suspend_flow_run(wait_for_input=form, key=key, timeout=int(approval.expires_after.total_seconds()))
+    patience = approval.expires_after + _GRACE
+    answer = suspend_flow_run(wait_for_input=form, key=key, timeout=int(patience.total_seconds()))
     if answer is None:
         raise RuntimeError("Prefect resumed the run without an answer")
     return answer

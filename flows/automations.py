@@ -4,11 +4,24 @@ import logging
 from datetime import timedelta
 
 from prefect.automations import Automation
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import EventTrigger, Posture
 
 log = logging.getLogger(__name__)
+
+
+async def refuse_second_runs() -> None:
+    """Start a second training run at once, for its turn to refuse it, instead of keeping it until the first has ended.
+
+    Prefect's own way to refuse, CANCEL_NEW, also cancels a run that a person has just answered, and the answer is lost.
+    """
+    async with get_client() as client:
+        for deployment in await client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=["training"]))):
+            await client.update_deployment(deployment.id, DeploymentUpdate(concurrency_limit=None))
 
 
 async def watch_for_dead_runs() -> None:

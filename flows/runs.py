@@ -4,14 +4,20 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import TaskRunSort
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
@@ -23,6 +29,8 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
 _RESUME_TRIES = 8
 _WORKER_SECONDS = 60
+_AT_ONCE = 200
+"""As many runs as the server tells in one answer."""
 
 
 def start_run(deployment: str, parameters: dict[str, Any]) -> UUID:
@@ -59,6 +67,17 @@ def waits_for_answer(run_id: UUID) -> bool:
         state = client.read_flow_run(run_id).state
         return bool(state and state.is_paused())
     return False
+
+
+def still_waiting(run_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of the runs that are suspended."""
+    suspended = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED]))
+    found = []
+    with get_client(sync_client=True) as client:
+        for first in range(0, len(run_ids), _AT_ONCE):
+            some = FlowRunFilterId(any_=list(run_ids[first : first + _AT_ONCE]))
+            found += client.read_flow_runs(flow_run_filter=FlowRunFilter(id=some, state=suspended))
+    return [run.id for run in found]
 
 
 def answer_run(run_id: UUID, answer: dict[str, Any]) -> None:

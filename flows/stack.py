@@ -85,13 +85,18 @@ def _mlflow(project: Project, port: int) -> list[str]:
 
 
 def deploy(project: Project) -> None:
-    """Create the work pool, the deployments of prefect.yaml and the watch over dead runs; again is harmless."""
+    """Create the work pool, the deployments of prefect.yaml and the watch over dead runs; again is harmless.
+
+    Whether a second training run waits or is refused is the place's `when_busy`, here as without a server.
+    """
     _prefect(project, "work-pool", "create", project.place.prefect.work_pool, "--type", "process", "--overwrite")
     _prefect(project, "--no-prompt", "deploy", "--all")
     # Prefect reads the server's address when it is imported, so not before now.
-    from flows.automations import watch_for_dead_runs  # noqa: PLC0415
+    from flows.automations import refuse_second_runs, watch_for_dead_runs  # noqa: PLC0415
 
     asyncio.run(watch_for_dead_runs())
+    if project.place.when_busy == "refuse":
+        asyncio.run(refuse_second_runs())
 
 
 def _prefect(project: Project, *arguments: str) -> None:

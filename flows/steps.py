@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import INPUTS, RUN_ID, CachePolicy
+from prefect.cache_policies import INPUTS, NO_CACHE, RUN_ID, CachePolicy
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import TaskRunContext
 
@@ -17,15 +17,19 @@ from configs.sources import RecordedSource
 from flows.runs import start_run
 from tasks.adapters import dvc
 from tasks.adapters.history import History
+from tasks.adapters.journal import Journal, Trained
 from tasks.adapters.locks import Held, acquire
+from tasks.adapters.registry import Registry
 from tasks.errors import AlreadyTraining, OrderChanged, StageFailed, StoreUnreachable
 from tasks.promotion.decide import decide as decide_on
+from tasks.promotion.decide import expire
 from tasks.promotion.evidence import comparison_table, reasons_list
 from tasks.promotion.order import place_order
 from tasks.promotion.policy import approval_by_policy
 from tasks.promotion.register import known_version
 from tasks.promotion.register import register as register_candidate
 from tasks.records import Approval, Candidate, Evaluation, Order, Registered, Status, Windows
+from tasks.triage.block import refuse_blocked
 
 
 @dataclass
@@ -38,6 +42,8 @@ class _StepName(CachePolicy):
 
 # Prefect's default policy contains the task's source: editing code while a person thinks would train again.
 ONCE_A_RUN = RUN_ID + INPUTS + _StepName()
+LEFT_UNANSWERED = (Status.expired, Status.superseded)
+"""What becomes of a version that nobody decides on."""
 _HOURS = 3600
 # PREFECT_LOGGING_EXTRA_LOGGERS gives these loggers a handler, but leaves their level at WARNING.
 logging.getLogger("tasks").setLevel(logging.INFO)
@@ -61,29 +67,27 @@ _RETRIED: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [2, 10], "retry
 
 @task(**_KEPT)
 def take_turn(case: str) -> int:
-    """Make this run the only one that trains `case`; returns the process id. Raises AlreadyTraining."""
-    project = Project.here()
-    try:
-        _turns[case] = acquire(project.stores / f"{case}.training.lock", wait=project.place.when_busy == "wait")
-    except Held as held:
-        raise AlreadyTraining(case, str(held)) from held
+    """Make this run the only one that trains `case`; gives the process id. Raises AlreadyTraining, TrainingBlocked."""
+    refuse_blocked(_in_turn(case), case)
     return os.getpid()
 
 
 def end_turn(flow: object, flow_run: FlowRun, state: object) -> None:  # noqa: ARG001 - what Prefect passes
     """Let the next run of the case begin; Prefect calls it when a run ends, however it does."""
-    handle = _turns.pop(flow_run.parameters.get("case", "flights"), None)
+    handle = _turns.pop(str(flow_run.id), None)
     if handle is not None:
         os.close(handle)
+        dvc.stand_down(Project.here())
 
 
 @task(**_KEPT, **_RETRIED)
-def order(case: str, as_of: datetime | None) -> Order:
+def order(case: str, as_of: datetime | None, recent: bool = False) -> Order:
     """What is asked for. Without an as-of: recorded history's own, else the time the run was scheduled for."""
-    project = Project.here()
+    project = _in_turn(case)
     source = project.case(case).source
     default = source.as_of if isinstance(source, RecordedSource) else runtime.flow_run.scheduled_start_time
-    return place_order(project, case, (as_of or default).astimezone(UTC))
+    batches = project.case(case).triage.recent_batches if recent else None
+    return place_order(project, case, (as_of or default).astimezone(UTC), batches)
 
 
 @task(**_KEPT, **_RETRIED)
@@ -95,7 +99,7 @@ def ingest(ordered: Order) -> bool:
 @task(**_KEPT)
 def validate(ordered: Order) -> Windows:
     """Hold the deliveries against the contract; a broken one stops the flow here."""
-    project = Project.here()
+    project = _chain(ordered)
     dvc.verify_deliveries(project, ordered.case)
     _stage("validate", ordered)
     return Windows.read(project.files(ordered.case).windows)
@@ -111,7 +115,7 @@ def train(ordered: Order) -> Candidate:
 @task(**_KEPT, **_RETRIED)
 def known(ordered: Order) -> Registered | None:
     """The version that is this very candidate, if it was registered before."""
-    return known_version(Project.here(), ordered.case)
+    return known_version(_chain(ordered), ordered.case)
 
 
 @task(**_KEPT)
@@ -130,13 +134,24 @@ def evaluate(ordered: Order) -> Evaluation:
 @task(**_KEPT, **_RETRIED)
 def push(ordered: Order) -> None:
     """Copy the deliveries to the remote, before anything points at them."""
-    dvc.push(Project.here(), [ordered.case])
+    dvc.push(_chain(ordered), [ordered.case])
 
 
 @task(**_KEPT, **_RETRIED)
 def register(ordered: Order) -> Registered:
     """Keep the candidate with its evidence; if it passed the gate, as a version."""
-    return register_candidate(Project.here(), ordered, _now())
+    project = _chain(ordered)
+    registered = register_candidate(project, ordered, _now())
+    Journal(project).note_training(
+        Trained(
+            case=ordered.case,
+            run=str(runtime.flow_run.id),
+            as_of=ordered.as_of,
+            ruling=registered.ruling,
+            version=registered.version,
+        )
+    )
+    return registered
 
 
 @task(**_KEPT, **_RETRIED)
@@ -148,6 +163,17 @@ def ask_policy(registered: Registered) -> Approval | None:
     return approval_by_policy(project, registered.case, str(registered.version), _now(), first=first)
 
 
+@task(cache_policy=NO_CACHE, **_RETRIED)
+def left_unanswered(registered: Registered) -> Registered | None:
+    """The version as it stands, if nobody needs to answer any more: it was too late, or a newer one took its place."""
+    project = Project.here()
+    expire(project, registered.case, _now())
+    version = Registry(project).version(registered.case, str(registered.version))
+    if version is None or version.status not in LEFT_UNANSWERED:
+        return None
+    return registered.model_copy(update={"status": Status(version.status)})
+
+
 @task(**_KEPT, **_RETRIED)
 def decide(approval: Approval) -> Registered:
     """Carry out what was answered; a rollout that begins so is carried on by a run of its own."""
@@ -157,11 +183,32 @@ def decide(approval: Approval) -> Registered:
     return decided
 
 
-def _stage(name: str, ordered: Order) -> bool:
-    project = Project.here()
+def _in_turn(case: str) -> Project:
+    """The project, while this run is the only one that trains `case`. Raises AlreadyTraining.
+
+    A run that is retried goes on in another process, in which the kept `take_turn` is not run: its first step that is
+    not kept takes the turn there.
+    """
+    project, run = Project.here(), str(runtime.flow_run.id)
+    if run not in _turns:
+        try:
+            _turns[run] = acquire(project.stores / f"{case}.training.lock", wait=project.place.when_busy == "wait")
+        except Held as held:
+            raise AlreadyTraining(case, str(held)) from held
+        dvc.keep_ready(project)
+    return project
+
+
+def _chain(ordered: Order) -> Project:
+    """The project, in this run's turn, with the chain as this run ordered it. Raises AlreadyTraining, OrderChanged."""
+    project = _in_turn(ordered.case)
     if Order.read(project.files(ordered.case).order) != ordered:
         raise OrderChanged(ordered.case)
-    return dvc.reproduce_stage(project, name, ordered.case)
+    return project
+
+
+def _stage(name: str, ordered: Order) -> bool:
+    return dvc.reproduce_stage(_chain(ordered), name, ordered.case)
 
 
 def _now() -> datetime:
