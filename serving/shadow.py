@@ -8,6 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from serving.engine.engine import Engine
 from serving.metrics import Metrics
 from serving.records import Part, Role, Rows
 from serving.served import Arm, ServedCase
@@ -19,6 +20,9 @@ _MOST_WAITING = 20_000
 """Rows; what comes while so many wait is dropped and counted, never made to wait."""
 _ROWS_AT_ONCE = 128
 """A longer batch of a compiled plan would keep requests waiting for more than a millisecond."""
+_ROWS_OF_A_PIPELINE = 1024
+_PIPELINE_SECONDS = 0.5
+"""A pipeline costs the same for a row and for hundreds, and whoever is answered by one waits meanwhile: fewer turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,53 +39,73 @@ class Answered:
 Record = Callable[[Answered, Part], None]
 
 
+class _Queue:
+    """The answered requests of one case, oldest first."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Answered] = deque()
+        self.rows = 0
+
+    def add(self, answered: Answered) -> None:
+        self.waiting.append(answered)
+        self.rows += answered.rows.count
+
+    def take(self, at_most: int) -> list[Answered]:
+        """The first requests, up to a number of rows, but at least one of them."""
+        batch: list[Answered] = []
+        rows = 0
+        while self.waiting and (not batch or rows + self.waiting[0].rows.count <= at_most):
+            batch.append(self.waiting.popleft())
+            rows += batch[-1].rows.count
+        self.rows -= rows
+        return batch
+
+    def ripe(self, engine: Engine) -> bool:
+        if engine.immediate or self.rows >= _ROWS_OF_A_PIPELINE:
+            return True
+        return time.time() - self.waiting[0].received >= _PIPELINE_SECONDS
+
+
 class Shadow:
-    """A bounded queue of answered requests that challengers score in small batches."""
+    """Bounded queues of answered requests that challengers score in batches."""
 
     def __init__(self, metrics: Metrics, record: Record) -> None:
         self._metrics = metrics
         self._record = record
-        self._waiting: deque[Answered] = deque()
-        self._rows = 0
+        self._queues: defaultdict[ServedCase, _Queue] = defaultdict(_Queue)
 
     def offer(self, answered: Answered) -> None:
         """Take a request for later, or drop and count it when too many wait."""
-        if self._rows + answered.rows.count > _MOST_WAITING:
+        queue = self._queues[answered.served]
+        if queue.rows + answered.rows.count > _MOST_WAITING:
             self._metrics.shadow_dropped[(answered.served.case.name,)] += answered.rows.count
             return
-        self._rows += answered.rows.count
-        self._waiting.append(answered)
+        queue.add(answered)
 
     async def run(self) -> None:
         """Score what waits, every few milliseconds, until cancelled; then what is left."""
         with contextlib.suppress(asyncio.CancelledError):
             while True:
                 await asyncio.sleep(_EVERY_SECONDS)
-                await self.drain()
+                await self._turn()
         await self.drain()
 
     async def drain(self) -> None:
-        while self._waiting:
-            await self._score(self._next_batch())
-            await asyncio.sleep(0)  # requests that came meanwhile go first
+        """Score all that waits."""
+        await self._turn(ripe=True)
 
-    def _next_batch(self) -> list[Answered]:
-        batch: list[Answered] = []
-        rows = 0
-        while self._waiting and (not batch or rows + self._waiting[0].rows.count <= _ROWS_AT_ONCE):
-            batch.append(self._waiting.popleft())
-            rows += batch[-1].rows.count
-        self._rows -= rows
-        return batch
-
-    async def _score(self, batch: list[Answered]) -> None:
-        by_case: defaultdict[ServedCase, list[Answered]] = defaultdict(list)
-        for answered in batch:
-            by_case[answered.served].append(answered)
-        for served, mine in by_case.items():
-            arm = served.arms.challenger
-            if arm is not None and served.arms.shadow:
-                await self._score_with(served, arm, mine)
+    async def _turn(self, *, ripe: bool = False) -> None:
+        for served, queue in [*self._queues.items()]:
+            while queue.waiting:
+                arm = served.arms.challenger
+                if arm is None or not served.arms.shadow:
+                    queue.take(queue.rows)
+                    break
+                if not ripe and not queue.ripe(arm.engine):
+                    break
+                batch = queue.take(_ROWS_AT_ONCE if arm.engine.immediate else _ROWS_OF_A_PIPELINE)
+                await self._score_with(served, arm, batch)
+                await asyncio.sleep(0)  # requests that came meanwhile go first
 
     async def _score_with(self, served: ServedCase, arm: Arm, batch: list[Answered]) -> None:
         began = time.perf_counter()

@@ -124,7 +124,8 @@ PEERS: dict[str, Peer] = {
         packages=("ray[serve]==2.60.0",),
         command=lambda s: s.run("python", "-m", f"{_ADAPTERS}.ray_app", str(s.port), s.scratch / "ray"),
         path="/",
-        environment={"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"},
+        # Under `uv run` it would pack the folder it is started in, with all that is below, for its workers.
+        environment={"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"},
     ),
 }
 

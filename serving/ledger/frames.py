@@ -28,6 +28,18 @@ def payload_at(data: bytes, start: int) -> bytes | None:
     return payload if crc32(payload) == checksum else None
 
 
+def head_at(data: bytes, start: int) -> tuple[int, int] | None:
+    """Where the frame at `start` ends, and its checksum; None if it reaches beyond `data`.
+
+    Whether the payload is the one it was written for is not looked at.
+    """
+    body = start + HEAD.size
+    if body > len(data):
+        return None
+    length, checksum = HEAD.unpack_from(data, start)
+    return (body + length, checksum) if length and body + length <= len(data) else None
+
+
 class Frames:
     """The payloads from the start of `data` to the first frame that is not whole; `left_out` bytes come after it."""
 

@@ -1,12 +1,12 @@
 """audit: answers of compiled plans, taken from the prediction log and scored again with the pipeline itself."""
 
+import itertools
 import logging
 import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +33,11 @@ _ROWS_A_LOOK = 500
 """Of each version: what the pipeline scores in a few hundredths of a second."""
 _ALIKE = 1e-9
 """Relative. A dense linear model's last bits depend on the rows beside it, which the log does not know."""
-_WHOLE = 2**64
+_WHOLE = 2**32
+_LOOKED_AT = 0.03
+"""Share of the entries of which id and case are read: a case with few requests beside busy ones is audited too."""
+_FIRST = 64
+"""So many entries of each look are looked at before any is left to chance."""
 _HEADS = re.compile(rb'\{"id":"((?:[^"\\]|\\.)*)","case":"([^"\\]*)",')
 
 Plans = Mapping[tuple[str, str], RouteEntry]
@@ -91,17 +95,19 @@ class Audit:
 
     def _sampled(self) -> Iterator[Entry]:
         taken: defaultdict[bytes, int] = defaultdict(int)
-        for payloads, cases in self._tail.new():
+        looked_at = itertools.count()
+        below = max(_LOOKED_AT, *self._shares.values(), 0.0) * _WHOLE
+        for payloads, cases in self._tail.new(lambda checksum: checksum < below or next(looked_at) < _FIRST):
             shares = {name.encode(): share for name, share in self._shares.items() if self._same_contract(name, cases)}
-            for payload in payloads:
-                # Of nearly all entries only id and case are looked at: to read JSON takes longer.
+            for checksum, payload in payloads:
+                # Of nearly all of these only id and case are looked at: to read JSON takes longer.
                 heads = _HEADS.match(payload)
                 if heads is None:
                     raise ValueError(
                         f"an entry of the prediction log does not begin with id and case: {payload[:80]!r}"
                     )
-                request_id, case = heads.groups()
-                if case in shares and (taken[case] < _AT_LEAST or drawn(request_id, shares[case])):
+                case = heads.group(2)
+                if case in shares and (taken[case] < _AT_LEAST or drawn(checksum, shares[case])):
                     taken[case] += 1
                     yield decode_entry(payload, cases)
 
@@ -148,9 +154,9 @@ class _Judge:
         return all(math.isclose(one, other, rel_tol=_ALIKE, abs_tol=_ALIKE) for one, other in pairs)
 
 
-def drawn(request_id: bytes, share: float) -> bool:
-    """Whether a request is in the share that is audited; the same on every machine."""
-    return int.from_bytes(blake2b(request_id, key=b"audit", digest_size=8).digest(), "big") < share * _WHOLE
+def drawn(checksum: int, share: float) -> bool:
+    """Whether an entry is in the share that is audited."""
+    return checksum < share * _WHOLE
 
 
 def _together(parts: Sequence[Rows]) -> Rows:

@@ -1,13 +1,13 @@
-"""tail: the entries that were added to the prediction log since the last look, whoever wrote them."""
+"""tail: entries added to the prediction log since the last look, whoever wrote them; all of them, or some by chance."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from serving.ledger.frames import Frames, next_frame
+from serving.ledger.frames import HEAD, Frames, head_at, next_frame, payload_at
 from serving.ledger.header import Header, LoggedCase
 from serving.ledger.segment import OPEN, SEALED
 
@@ -15,10 +15,15 @@ _BYTES_AT_ONCE = 32_000_000
 """Of one segment; what is more is read by the next look."""
 
 
+Draw = Callable[[int], bool]
+"""Whether an entry is wanted, by its checksum: as good as a random number, and known without reading the entry."""
+
+
 class Added(NamedTuple):
     """Entries that were added to one segment, and what it says they need to be read."""
 
-    payloads: Iterator[bytes]
+    payloads: Iterator[tuple[int, bytes]]
+    """Checksum and payload."""
     cases: Mapping[str, LoggedCase]
 
 
@@ -39,15 +44,15 @@ class Tail:
         for name, path in self._segments().items():
             self._places[name] = self._first(path, skip=True)
 
-    def new(self) -> Iterator[Added]:
-        """Entries added since they were given last; one that is still on its way comes later."""
+    def new(self, draw: Draw = lambda _: True) -> Iterator[Added]:
+        """Entries added since the last look that are drawn; one that is still on its way comes later."""
         segments = self._segments()
         self._places = {name: place for name, place in self._places.items() if name in segments}
         for name, path in segments.items():
             place = self._places.get(name) or self._first(path, skip=False)
             self._places[name] = place
             if place:
-                yield Added(self._read(path, place), place.cases)
+                yield Added(self._read(path, place, draw), place.cases)
 
     def _segments(self) -> dict[str, Path]:
         return {path.stem: path for end in (OPEN, SEALED) for path in self._folder.glob(f"*{end}")}
@@ -64,11 +69,18 @@ class Tail:
             return None
         return _Place(header.cases, path.stat().st_size if skip else frames.end)
 
-    def _read(self, path: Path, place: _Place) -> Iterator[bytes]:
+    def _read(self, path: Path, place: _Place, draw: Draw) -> Iterator[tuple[int, bytes]]:
         data = _bytes(path, place.offset)
-        frames = Frames(data)
-        yield from frames
-        read = frames.end
+        read = 0
+        while (head := head_at(data, read)) is not None:
+            end, checksum = head
+            # The last one is always looked at: behind damage the lengths lead anywhere.
+            if draw(checksum) or end + HEAD.size > len(data):
+                payload = payload_at(data, read)
+                if payload is None:
+                    break
+                yield checksum, payload
+            read = end
         # A frame that is not whole is on its way, unless whole ones come after it.
         following = next_frame(data, read + 1) if read < len(data) else None
         if following is None and not read and len(data) == _BYTES_AT_ONCE:

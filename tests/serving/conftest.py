@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -35,10 +36,12 @@ class RunningGateway:
     workers: int = 1
     port: int = field(default_factory=free_port)
     process: "subprocess.Popen[bytes] | None" = None
+    trusted: ssl.SSLContext | None = None
+    """What its certificate is checked with, where it has one."""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.trusted else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def output(self) -> Path:
@@ -73,14 +76,11 @@ class RunningGateway:
             time.sleep(0.02)
 
     def get(self, path: str, **more: Any) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=10, **more)
+        return httpx.get(self.url + path, timeout=10, verify=self.trusted or True, **more)
 
     def post(self, path: str, json: Any = None, **more: Any) -> httpx.Response:
-        return (
-            httpx.post(self.url + path, json=json, timeout=20, **more)
-            if json is not None
-            else httpx.post(self.url + path, timeout=20, **more)
-        )
+        sent = more if json is None else {"json": json, **more}
+        return httpx.post(self.url + path, timeout=20, verify=self.trusted or True, **sent)
 
     def status(self) -> dict[str, Any]:
         told: dict[str, Any] = self.get("/status").json()
@@ -99,8 +99,8 @@ class RunningGateway:
 
 
 @contextmanager
-def running(project: Project, workers: int = 1) -> Iterator[RunningGateway]:
-    gateway = RunningGateway(project, workers).start()
+def running(project: Project, workers: int = 1, trusted: ssl.SSLContext | None = None) -> Iterator[RunningGateway]:
+    gateway = RunningGateway(project, workers, trusted=trusted).start()
     try:
         yield gateway.await_ready()
     finally:

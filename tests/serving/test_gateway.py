@@ -6,13 +6,15 @@ import io
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +24,10 @@ import orjson
 import pandas as pd
 import pytest
 import tritonclient.http as triton
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 
 from configs.project import Project
@@ -518,3 +524,35 @@ def test_nothing_that_its_own_document_allows_makes_it_fail(gateway: RunningGate
     assert ended.returncode == 0, ended.stdout[-3000:]
     assert "8 selected" in ended.stdout
     assert '"level":"error"' not in gateway.output.read_text()
+
+
+def certify(folder: Path) -> ssl.SSLContext:
+    """A certificate for this machine, made anew, and what a client checks it with."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    form, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    (folder / "gateway.pem").write_bytes(certificate.public_bytes(form))
+    (folder / "gateway.key").write_bytes(key.private_bytes(form, serialization.PrivateFormat.PKCS8, plain))
+    return ssl.create_default_context(cafile=str(folder / "gateway.pem"))
+
+
+def test_with_a_certificate_answers_are_encrypted_and_plain_requests_get_none(
+    bikes_in_succession: Path, tmp_path: Path, at_home: Callable[[Project], Project], bike: Row
+) -> None:
+    project = at_home(move_in(bikes_in_succession, tmp_path / "clone"))
+    trusted = certify(tmp_path)
+    lines = f"  tls: {{certificate: {tmp_path / 'gateway.pem'}, key: {tmp_path / 'gateway.key'}}}\n"
+    with changed_place(project, lines), running(Project(project.root), trusted=trusted) as gateway:
+        answer = gateway.post("/predict/bikes", json=bike)
+        assert answer.status_code == 200
+        assert answer.json()["model_version"] == "2"
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"http://127.0.0.1:{gateway.port}/v2/health/live", timeout=10)
+        with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+            httpx.get(f"{gateway.url}/v2/health/live", timeout=10)
