@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
 from configs.errors import EvergreenError
 from tasks.evaluation.predictions import Floats
@@ -123,7 +123,7 @@ class BoundedMeanTest(_Bounded):
     @property
     def rejected(self) -> bool:
         """The mean was shown to be above the threshold; once so, always so."""
-        return self.highest >= -np.log(self.error_rate)
+        return self.highest >= float(-np.log(self.error_rate))
 
     @property
     def _null(self) -> float:
@@ -219,7 +219,7 @@ class ConfidenceSequence(_Bounded):
         near, far = 0.0, mean
         if _mean_of_logs(_RATES * self.rows * far - cost) < wanted:
             return mean
-        for _ in range(60):
+        for _ in range(40):
             middle = (near + far) / 2
             if _mean_of_logs(_RATES * self.rows * middle - cost) < wanted:
                 near = middle
@@ -276,20 +276,22 @@ def started_anywhere(log_ratios: Floats) -> tuple[Floats, NDArray[np.intp]]:
     kept = np.log(2) / np.log(np.arange(1, count + 2) + 1)
     suffixes = np.cumsum(log_ratios[::-1], axis=0)[::-1] + np.log(-np.diff(kept))[:, None]
     unspent = np.full((1, log_ratios.shape[1]), np.log(kept[-1]))
-    wealth = logsumexp(np.concatenate([suffixes, unspent]), axis=0)
+    wealth: Floats = np.logaddexp.reduce(np.concatenate([suffixes, unspent]), axis=0)
     best = suffixes.argmax(axis=0) if count else np.zeros(log_ratios.shape[1], dtype=np.intp)
     return wealth, best
 
 
 def log_ratios_against_band(hits: Floats, alternative: Floats, low: Floats, high: Floats) -> Floats:
-    """For each event (1.0 or 0.0) the log likelihood ratio of a chance against the nearest of the band `[low, high]`.
+    """For each event (1.0 or 0.0) the log likelihood ratio of an alternative against the nearest truth in a band.
 
-    Its exponential has a mean of at most 1 whichever chances in their bands are true, row by row: the ratio is monotone
-    in the event, so its mean is largest at the edge (the reverse information projection of Grünwald, de Heide and
-    Koolen 2024, Journal of the Royal Statistical Society B 86:1091).
+    All three are log odds. The exponential has a mean of at most 1 whichever log odds within their bands are true, row
+    by row: the ratio is monotone in the event, so its mean is largest at the edge (the reverse information projection
+    of Grünwald, de Heide and Koolen 2024, Journal of the Royal Statistical Society B 86:1091).
     """
+    sign = np.where(hits > 0.5, -1.0, 1.0)
     null = np.clip(alternative, low, high)
-    return np.where(hits > 0.5, np.log(alternative / null), np.log1p(-alternative) - np.log1p(-null))
+    ratios: Floats = np.logaddexp(0.0, sign * null) - np.logaddexp(0.0, sign * alternative)
+    return ratios
 
 
 def _payoffs(scaled: Floats, null: float) -> Floats:
@@ -299,5 +301,5 @@ def _payoffs(scaled: Floats, null: float) -> Floats:
 
 def _mean_of_logs(logs: Floats) -> Floats:
     """Log of the mean of the exponentials along the last axis."""
-    mean: Floats = logsumexp(logs, axis=-1) - np.log(logs.shape[-1])
+    mean: Floats = np.logaddexp.reduce(logs, axis=-1) - np.log(logs.shape[-1])
     return mean

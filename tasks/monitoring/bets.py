@@ -1,0 +1,252 @@
+"""What is bet on when hours are held against a reference: that a column moved, spread, lost values, or met others.
+
+Each bet is the likelihood ratio of a shifted truth against the nearest one the reference allows; in the counts of an
+hour it is linear, `slope * sum - cost * rows`. Numbers are bet on by their normal scores (the expected normal order
+statistic of a bin; van der Waerden 1952), tilted exponentially: with `psi` the cumulant function of the reference's
+scores, the ratio of tilt `t + d` against tilt `t` has a mean of at most 1 whenever the truth is tilted by `t` or less,
+as `psi` is convex. Categories, missing values and what lies beyond the reference are shares, and the ratio is that of
+two shares.
+
+The reference is a sample. What it may be wrong by widens the tolerance: by the normal bound for scores, by Clopper and
+Pearson's (1934) for shares, by the missing mass for categories nobody listed (Berend and Kontorovich 2013, Electronic
+Communications in Probability 18:3).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.special import logsumexp, ndtri
+
+from tasks.evaluation.predictions import Floats
+from tasks.monitoring.bins import CategoryBins, Counts, NumberBins
+from tasks.monitoring.grid import Bins, Grid
+from tasks.monitoring.profile import ColumnProfile, Profile
+
+_SHIFTS = ((0.03, 0.15), (0.08, 0.4), (0.18, 0.25), (0.48, 0.2))
+"""In standard deviations beyond the tolerance, with their shares of the money."""
+_LEAP = (2.0, 0.2)
+"""For rare things: a share that multiplies."""
+_WIDEST_SPREAD = 0.2
+"""Beyond, the mean of the ratio cannot be told from a sample of the reference: squares have heavy tails."""
+_SHARE_OF_ERRORS = 0.1
+_MOST_SHARES = 40
+_HIGHEST_SHARE = 0.999
+
+What = Literal["mean", "spread", "missing", "beyond", "share", "unseen"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One number of a column's counts in an hour, out of so many rows."""
+
+    column: str
+    what: What
+    weights: Floats | None = None
+    """Of each bin; None for rows that lack a value."""
+    bins: NDArray[np.intp] | None = None
+    """For a share: whose counts."""
+    name: str = ""
+
+    def read(self, found: ColumnProfile) -> tuple[float, int]:
+        """The sum, and the rows it is over."""
+        if self.weights is not None:
+            return float(self.weights @ found.counts), int(found.counts.sum())
+        if self.bins is not None:
+            return float(found.counts[self.bins].sum()), found.present
+        return float(found.rows - found.present), found.rows
+
+
+@dataclass(frozen=True)
+class Bet:
+    """A shift of a reading, up or down."""
+
+    reading: int
+    up: bool
+    shift: float
+    """In standard deviations, tolerance included."""
+    slope: float
+    cost: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class Bets:
+    """All bets on all columns of a reference."""
+
+    columns: tuple[str, ...]
+    readings: tuple[Reading, ...]
+    bets: tuple[Bet, ...]
+    column: NDArray[np.intp]
+    """Of each bet."""
+    log_weights: Floats
+    """Of each bet among those of its column."""
+
+    @classmethod
+    def against(cls, reference: Profile, grid: Grid, tolerance: float, error_rate: float) -> "Bets":
+        """The bets against a reference. Raises ContractDiffers or GridDiffers."""
+        reference.must_fit(grid.digest, grid.contract_version, "The reference")
+        columns = tuple(grid.columns)
+        risk = _SHARE_OF_ERRORS * error_rate / len(columns)
+        readings: list[Reading] = []
+        bets: list[Bet] = []
+        for column in columns:
+            made = list(_of_column(column, grid.columns[column], reference.columns[column], tolerance, risk))
+            for reading, placed in made:
+                bets += [Bet(len(readings), *bet) for bet in placed]
+                readings.append(reading)
+        place = {column: index for index, column in enumerate(columns)}
+        owner = np.array([place[readings[bet.reading].column] for bet in bets], dtype=np.intp)
+        weights = np.array([bet.weight for bet in bets])
+        weights /= np.bincount(owner, weights=weights, minlength=len(columns))[owner]
+        return cls(columns, tuple(readings), tuple(bets), owner, np.log(weights))
+
+    def log_ratios(self, hour: Profile) -> Floats:
+        """What each bet pays for an hour, as a logarithm."""
+        read = [reading.read(hour.columns[reading.column]) for reading in self.readings]
+        sums, rows = (np.array(values, dtype=np.float64) for values in zip(*read, strict=True))
+        which = np.array([bet.reading for bet in self.bets])
+        slopes, costs = (np.array([getattr(bet, name) for bet in self.bets]) for name in ("slope", "cost"))
+        ratios: Floats = slopes * sums[which] - costs * rows[which]
+        return ratios
+
+    def by_column(self, log_sums: Floats) -> Floats:
+        """The logarithm of each column's mean wealth."""
+        return np.array(
+            [_mixed(log_sums, self.log_weights, self.column == index) for index in range(len(self.columns))]
+        )
+
+
+Placed = tuple[bool, float, float, float, float]
+
+
+def _mixed(log_sums: Floats, log_weights: Floats, mine: NDArray[np.bool_]) -> float:
+    return float(logsumexp(log_sums[mine] + log_weights[mine]))
+
+
+def _of_column(
+    column: str, bins: Bins, found: ColumnProfile, tolerance: float, risk: float
+) -> Iterator[tuple[Reading, list[Placed]]]:
+    missing = found.rows - found.present
+    yield Reading(column, "missing"), _on_share(missing, found.rows, tolerance, risk / 4, 0.1)
+    if isinstance(bins, NumberBins):
+        yield from _of_numbers(column, found.counts, tolerance, risk / 4)
+    else:
+        yield from _of_names(column, bins, found, tolerance, risk / 4)
+
+
+def _of_numbers(column: str, counts: Counts, tolerance: float, risk: float) -> Iterator[tuple[Reading, list[Placed]]]:
+    rows = int(counts.sum())
+    if not rows:
+        return
+    filled = np.flatnonzero(counts)
+    beyond = np.r_[: filled[0], filled[-1] + 1 : len(counts)].astype(np.intp)
+    most = min(2 * np.log(2 / risk) / rows, 0.5)
+    yield Reading(column, "beyond", bins=beyond), list(_up(most, 0.05))
+    if len(filled) < 2:
+        return
+    shares = counts / rows
+    scores = normal_scores(counts)
+    noise = float(stats.norm.isf(risk / 2) / np.sqrt(rows))
+    for what, values, weight, widest in (
+        ("mean", scores, 0.7, np.inf),
+        ("spread", np.square(scores), 0.15, _WIDEST_SPREAD),
+    ):
+        centred = values - shares @ values
+        deviation = float(np.sqrt(shares @ np.square(centred)))
+        if deviation > 1e-9:
+            weights = centred / deviation
+            placed = list(_tilted(weights, shares, max(tolerance, noise), weight, widest))
+            yield Reading(column, what, weights=weights), placed  # type: ignore[arg-type]
+
+
+def _of_names(
+    column: str, bins: Bins, found: ColumnProfile, tolerance: float, risk: float
+) -> Iterator[tuple[Reading, list[Placed]]]:
+    known = len(bins.categories) if isinstance(bins, CategoryBins) else len(bins.terms)  # type: ignore[union-attr]
+    names = bins.categories if isinstance(bins, CategoryBins) else bins.terms  # type: ignore[union-attr]
+    rows = found.present
+    if not rows:
+        return
+    frequent = np.argsort(-found.counts[:known], kind="stable")[:_MOST_SHARES]
+    frequent = frequent[found.counts[frequent] > 0]
+    for index in frequent:
+        reading = Reading(column, "share", bins=np.array([index]), name=names[index])
+        yield reading, _on_share(int(found.counts[index]), rows, tolerance, risk / max(known, 1), 0.85 / len(frequent))
+    if isinstance(bins, CategoryBins) and not bins.of_truth:
+        listed = bins.listed if bins.listed is not None else 0
+        others = np.arange(listed, bins.size) if listed else np.flatnonzero(found.counts == 0)
+        if listed:
+            placed = _on_share(int(found.counts[others].sum()), rows, tolerance, risk, 0.05)
+        else:
+            placed = list(_up(_missing_mass(found.counts, rows, risk), 0.05))
+        yield Reading(column, "unseen", bins=others.astype(np.intp)), placed
+
+
+def normal_scores(counts: Counts) -> Floats:
+    """The expected normal score of each bin: the mean of a standard normal between its ranks; zero over all rows.
+
+    As a mean it varies less than the normal itself, bin by bin (Jensen), so ties cost nothing but power.
+    """
+    rows = counts.sum()
+    ends = np.cumsum(counts) / rows
+    starts = ends - counts / rows
+    margin = 1 / (rows + 1)
+    middle = ndtri(np.clip((starts + ends) / 2, margin, 1 - margin))
+    share = ends - starts
+    height = stats.norm.pdf(ndtri(np.clip(starts, 0, 1))) - stats.norm.pdf(ndtri(np.clip(ends, 0, 1)))
+    exact = height / np.maximum(share, 1e-300)
+    scores: Floats = np.where(share > 1e-7, exact, middle)
+    return scores
+
+
+def _tilted(scores: Floats, shares: Floats, tolerance: float, weight: float, widest: float) -> Iterator[Placed]:
+    filled = shares > 0
+    logs, values = np.log(shares[filled]), scores[filled]
+    for sign in (1.0, -1.0):
+        allowed = logsumexp(logs + sign * tolerance * values)
+        for shift, share in _SHIFTS:
+            if shift <= widest:
+                tilt = tolerance + shift
+                cost = float(logsumexp(logs + sign * tilt * values) - allowed)
+                yield sign > 0, tilt, sign * shift, cost, weight * share / 2
+
+
+def _on_share(hits: int, rows: int, tolerance: float, risk: float, weight: float) -> list[Placed]:
+    if not rows:
+        return []
+    share = hits / rows
+    wavers = tolerance * np.sqrt(share * (1 - share))
+    high = stats.beta.ppf(1 - risk / 2, hits + 1, rows - hits) if hits < rows else 1.0
+    low = stats.beta.ppf(risk / 2, hits, rows - hits + 1) if hits else 0.0
+    return [*_up(max(float(high), share + wavers), weight), *_down(min(float(low), share - wavers), weight)]
+
+
+def _up(most: float, weight: float) -> Iterator[Placed]:
+    """Bets that a share is above `most`, in steps of its standard deviation."""
+    if most >= _HIGHEST_SHARE:
+        return
+    deviation = np.sqrt(most * (1 - most))
+    for shift, money in (*_SHIFTS, _LEAP):
+        to = min(most + shift * deviation, _HIGHEST_SHARE)
+        cost = float(np.log1p(-most) - np.log1p(-to))
+        yield True, shift, float(np.log(to / most)) + cost, cost, weight * money / 2
+
+
+def _down(least: float, weight: float) -> Iterator[Placed]:
+    """Bets that a share is below `least`."""
+    deviation = np.sqrt(max(least * (1 - least), 0.0))
+    for shift, money in _SHIFTS:
+        to = least - shift * deviation
+        if to > 0:
+            cost = float(np.log1p(-least) - np.log1p(-to))
+            yield False, shift, float(np.log(to / least)) + cost, cost, weight * money / 2
+
+
+def _missing_mass(counts: Counts, rows: int, risk: float) -> float:
+    """A bound on the share of categories the reference happens not to hold: Good and Turing's estimate, and more."""
+    reach = (1 + np.sqrt(2)) * np.sqrt(np.log(2 / risk) / rows)
+    return float(min(np.count_nonzero(counts == 1) / rows + reach, 1.0))

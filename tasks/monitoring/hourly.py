@@ -1,0 +1,184 @@
+"""The watch over every hour: an e-detector over all columns, which may be looked at as often as one likes.
+
+For each bet (`bets.py`) a game is begun each hour, and the wealth of all its games is added up. Averaged over the bets
+of a column and over the columns, this exceeds `horizon / error_rate` within the horizon with a chance of at most
+`error_rate` (`sequential.py`). After an alarm the sums are held at what alarms, so that it ends soon after its cause.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from pydantic import AwareDatetime
+
+from configs.monitoring import HourlyParams
+from tasks.evaluation.predictions import Floats
+from tasks.monitoring.bets import Bet, Bets, Reading
+from tasks.monitoring.profile import Profile
+from tasks.monitoring.sequential import log_threshold, restarted
+from tasks.records import Record
+from tasks.verdicts import Answer, Evidence, Monitor, Verdict
+
+HOUR = timedelta(hours=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KEPT_FOR_VILLE = 0.9
+"""Of the error rate; the rest is for a reference that is farther from the truth than its tolerance says."""
+
+
+class Watched(Record):
+    """What the watch remembers of a champion's hours."""
+
+    version: str
+    reference: str
+    """Digest of what the bets were made from: with another reference the watch begins anew."""
+    begun: AwareDatetime | None = None
+    """The first hour."""
+    until: AwareDatetime | None = None
+    """End of the last hour taken in: an hour counts once."""
+    looks: int = 0
+    """Hours with rows."""
+    rows: int = 0
+    skipped: int = 0
+    """Hours that came too late, after a later one was taken in."""
+    log_sums: tuple[float, ...] = ()
+    since: tuple[float, ...] = ()
+    """For each bet the hour its gain began, as hours since 1970."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The bets against one reference, and how much they must gain."""
+
+    bets: Bets
+    params: HourlyParams
+    expected: Collection[str] = ()
+    """Columns that drive expected change: shown, and alarm nobody."""
+
+    @property
+    def log_threshold(self) -> float:
+        """That of the mean wealth over the columns."""
+        return log_threshold(self.params.horizon_days * 24, _KEPT_FOR_VILLE * self.params.error_rate)
+
+    def take(self, state: Watched, start: datetime, hour: Profile) -> Watched:
+        """The state after the hour that begins at `start`; an hour already past is counted as skipped, not taken."""
+        if state.until is not None and start < state.until:
+            return state.model_copy(update={"skipped": state.skipped + 1})
+        state = state.model_copy(update={"begun": state.begun or start, "until": start + HOUR})
+        if not hour.rows:
+            return state
+        size = len(self.bets.bets)
+        log_sums = np.array(state.log_sums) if state.log_sums else np.full(size, -np.inf)
+        since = np.array(state.since) if state.since else np.zeros(size)
+        now = (start - _EPOCH) / HOUR
+        log_sums, since = restarted(log_sums, since, self.bets.log_ratios(hour), now)
+        log_sums = np.minimum(log_sums, self._most)
+        return state.model_copy(
+            update={
+                "looks": state.looks + 1,
+                "rows": state.rows + hour.rows,
+                "log_sums": tuple(log_sums.tolist()),
+                "since": tuple(since.tolist()),
+            }
+        )
+
+    def wealth(self, state: Watched) -> Floats:
+        """The logarithm of each column's mean wealth."""
+        if not state.log_sums:
+            return np.full(len(self.bets.columns), -np.inf)
+        return self.bets.by_column(np.array(state.log_sums))
+
+    def total(self, wealth: Floats) -> float:
+        """The logarithm of the mean over the columns that may alarm."""
+        mine = np.array([column not in self.expected for column in self.bets.columns])
+        return float(np.logaddexp.reduce(wealth[mine]) - np.log(mine.sum())) if mine.any() else -np.inf
+
+    def verdict(self, case: str, state: Watched, as_of: datetime, start: datetime, rows: int) -> Verdict:
+        """What is to be said of the hours in `[start, state.until)`, the newest, in the light of all before."""
+        wealth = self.wealth(state)
+        total = self.total(wealth)
+        alarm = total >= self.log_threshold
+        evidence = self._evidence(state, wealth, alarm=alarm)
+        return Verdict(
+            case=case,
+            monitor=Monitor.hourly,
+            answer=Answer.alarm if alarm else Answer.clear if state.looks else Answer.waiting,
+            as_of=as_of,
+            start=start,
+            end=state.until or start,
+            version=state.version,
+            rows=rows,
+            statistic=float(np.exp(min(total, 700.0))),
+            threshold=float(np.exp(self.log_threshold)),
+            error_rate=self.params.error_rate,
+            text=self._text(state, evidence, alarm=alarm),
+            evidence=evidence,
+            cause=next((entry.subject for entry in evidence if entry.alarm), "") if alarm else "",
+        )
+
+    def _text(self, state: Watched, evidence: tuple[Evidence, ...], *, alarm: bool) -> str:
+        late = f" {state.skipped} hours came after a later one, and were left out." if state.skipped else ""
+        days = self.params.horizon_days
+        if not state.looks:
+            return f"No hour with rows yet; the watch begins with the first.{late}"
+        if not alarm:
+            return (
+                f"{state.looks} hours and {state.rows:,} rows watched; no column moved beyond its tolerance, at "
+                f"{self.params.error_rate:.0%} false alarms in {days} days.{late}"
+            )
+        worst = next((entry for entry in evidence if entry.alarm), evidence[0])
+        others = sum(entry.alarm for entry in evidence) - 1
+        also = f", and {others} other columns" if others > 0 else ""
+        return (
+            f"`{worst.subject}` changed: {worst.text}{also}. Looked at every hour, such evidence comes up by chance "
+            f"in at most {self.params.error_rate:.0%} of {days}-day spans.{late}"
+        )
+
+    def _evidence(self, state: Watched, wealth: Floats, *, alarm: bool) -> tuple[Evidence, ...]:
+        told = [self._of_column(state, wealth, index, alarm=alarm) for index in np.argsort(-wealth, kind="stable")]
+        return tuple(entry for entry in told if entry is not None)
+
+    def _of_column(self, state: Watched, wealth: Floats, index: int, *, alarm: bool) -> Evidence | None:
+        """What is held against a column; nothing where it gained nothing."""
+        gained = float(wealth[index])
+        column = self.bets.columns[index]
+        found = gained >= self.log_threshold
+        if gained < self.log_threshold / 2:
+            return None
+        mine = np.flatnonzero(self.bets.column == index)
+        best = mine[np.argmax(np.array(state.log_sums)[mine] + self.bets.log_weights[mine])]
+        bet, expected = self.bets.bets[best], column in self.expected
+        began = _EPOCH + round(state.since[best]) * HOUR
+        return Evidence(
+            subject=column,
+            test="e-detector over hours (Shiryaev-Roberts)",
+            statistic=float(np.exp(min(gained, 700.0))),
+            p_value=float(min(1.0, self.params.horizon_days * 24 / np.exp(min(gained, 700.0)))),
+            effect=bet.shift if bet.up else -bet.shift,
+            alarm=found and alarm and not expected,
+            expected=found and expected,
+            text=f"{_in_words(self.bets.readings[bet.reading], bet)} since about {began:%Y-%m-%d %H:%M}",
+        )
+
+    @property
+    def _most(self) -> Floats:
+        """Enough of each bet to alarm by itself, and a little more."""
+        most: Floats = self.log_threshold + np.log(len(self.bets.columns)) - self.bets.log_weights + 2.0
+        return most
+
+
+def _in_words(reading: Reading, bet: Bet) -> str:
+    up = "higher" if bet.up else "lower"
+    match reading.what:
+        case "mean":
+            return f"its values are {up}, by about {bet.shift:.2g} standard deviations"
+        case "spread":
+            return f"its values are {'wider' if bet.up else 'narrower'} spread"
+        case "missing":
+            return f"{'more' if bet.up else 'fewer'} values are missing"
+        case "beyond":
+            return "values lie beyond all the reference has"
+        case "share":
+            return f"`{reading.name}` is {'more' if bet.up else 'less'} frequent"
+        case "unseen":
+            return "values come that the reference does not have"
