@@ -1,0 +1,214 @@
+"""The verb: from journal, history and registry to one action that is written down, once."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import yaml
+
+from configs.project import Project
+from tasks.adapters.incidents import Incidents
+from tasks.adapters.journal import Journal, Trained
+from tasks.errors import DecisionUnexplained
+from tasks.promotion.decide import Why, roll_back
+from tasks.triage.block import acknowledge, refuse_blocked, unblock
+from tasks.triage.errors import NothingBlocked, TrainingBlocked
+from tasks.triage.triage import triage
+from tasks.verdicts import Action, Findings, Triaged
+from tests.conftest import AS_OF, ASKED
+from tests.triage.conftest import verdict
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+PROMOTED = ASKED + 12 * DAY
+"""When version 2 of the succession was made champion."""
+LATER = PROMOTED + 15 * DAY
+"""Late enough not to be rolled back."""
+
+
+def say(project: Project, monitor: str, answer: str = "alarm", at: datetime = LATER, **changes: object) -> None:
+    said = verdict(monitor, answer, at, **{"version": "2", **changes})
+    Journal(project).record(Findings(verdicts=(said,)))
+
+
+def decide(project: Project, at: datetime = LATER, *, in_flight: bool = False) -> Triaged:
+    return triage(project, "bikes", at, in_flight=in_flight)
+
+
+@pytest.fixture
+def served(succession: Project) -> Project:
+    """Version 2 serves, 1 is retired; nothing waits for an answer (3 is rejected), and nobody waits for a schedule."""
+    from tasks.adapters.registry import Registry  # noqa: PLC0415 - MLflow takes seconds that other tests need not pay
+
+    Registry(succession).tag("bikes", "3", {"status": "rejected"})
+    path = succession.root / "configs/bikes.yaml"
+    case = yaml.safe_load(path.read_text())
+    case["triage"]["rules"] = [rule for rule in case["triage"]["rules"] if "hours_since_training" not in rule]
+    path.write_text(yaml.safe_dump(case, sort_keys=False))
+    return succession
+
+
+def test_a_loss_is_decided_on_once_and_written_down_with_its_reasons(served: Project) -> None:
+    say(served, "realised")
+    first = decide(served)
+    assert (first.action, first.rule, first.held_back) == (Action.retrain, "loss", None)
+    assert first.reasons[0] == "realised alarms: realised as it was found"
+    assert decide(served) == first, "the same verdicts again are the same event"
+    assert [acted.triaged for acted in Journal(served).actions("bikes")] == [first]
+    [incident] = Incidents(served).all("bikes")
+    assert (incident.cause, incident.key) == ("realised: temperature", first.key)
+    assert [(alert.moment, alert.channel) for alert in Incidents(served).alerts(unsent=True)] == [("opened", "log")]
+
+
+def test_the_next_hours_of_the_same_loss_wait_for_the_cool_down_within_one_incident(served: Project) -> None:
+    say(served, "realised")
+    first = decide(served)
+    say(served, "realised", at=LATER + HOUR)
+    second = decide(served, LATER + HOUR)
+    assert (second.action, second.held_back) == (Action.wait, Action.retrain)
+    assert "cool-down 72 h" in second.reasons[-1]
+    assert second.key != first.key
+    say(served, "realised", at=LATER + 72 * HOUR)
+    assert decide(served, LATER + 72 * HOUR).action is Action.retrain
+    [incident] = Incidents(served).all("bikes")
+    assert incident.alarms == 3
+
+
+def test_what_was_held_back_is_decided_on_anew_when_the_guard_is_gone(served: Project) -> None:
+    say(served, "realised")
+    assert decide(served, in_flight=True).held_back is Action.retrain
+    again = decide(served, in_flight=False)
+    assert (again.action, again.held_back) == (Action.retrain, None)
+
+
+def test_a_version_that_waits_for_an_answer_is_waited_for(succession: Project) -> None:
+    say(succession, "realised")
+    held = decide(succession)
+    assert (held.action, held.held_back) == (Action.wait, Action.retrain)
+    assert "version 3 waits for an answer" in held.reasons[-1]
+
+
+def test_a_loss_soon_after_the_promotion_goes_back_and_later_it_trains(served: Project) -> None:
+    soon, late = PROMOTED + 336 * HOUR, PROMOTED + 337 * HOUR
+    say(served, "realised", at=soon)
+    assert decide(served, soon).action is Action.roll_back
+    say(served, "realised", at=late)
+    assert decide(served, late).action is Action.retrain
+
+
+def test_who_came_back_by_a_rollback_was_not_promoted(served: Project) -> None:
+    roll_back(served, "bikes", Why("Ada", "complaints", PROMOTED + HOUR))
+    say(served, "realised", at=PROMOTED + 2 * HOUR, version="1")
+    assert decide(served, PROMOTED + 2 * HOUR).action is Action.retrain
+
+
+def test_in_recorded_history_the_promotion_is_dated_by_what_it_was_ordered_for(served: Project) -> None:
+    """The clock says 2026 when a model of 2011 is approved: the as-of of its order counts then."""
+    at = AS_OF + 3 * HOUR
+    assert at < PROMOTED
+    say(served, "realised", at=at)
+    decided = decide(served, at)
+    assert decided.action is Action.roll_back
+    assert "3 hours since the promotion" in decided.reasons[-1]
+
+
+def test_verdicts_about_a_champion_that_has_left_say_nothing(served: Project) -> None:
+    say(served, "realised", version="1")
+    assert decide(served).action is Action.none
+    say(served, "freshness", version=None)
+    assert decide(served).action is Action.block, "what is about the data is about every champion"
+
+
+def test_a_verdict_holds_for_its_time_and_no_longer(served: Project) -> None:
+    say(served, "realised")
+    assert decide(served, LATER + 192 * HOUR).action is Action.retrain
+    assert decide(served, LATER + 193 * HOUR).action is Action.none
+
+
+def test_after_three_candidates_in_vain_people_are_asked(served: Project) -> None:
+    journal = Journal(served)
+    for week in range(3):
+        at = LATER + 7 * week * DAY
+        say(served, "realised", at=at)
+        decided = decide(served, at)
+        assert decided.action is Action.retrain, week
+        journal.act(decided, f"run {week}")
+        journal.note_training(Trained(case="bikes", run=f"run {week}", as_of=at, ruling="reject", version=None))
+    at = LATER + 21 * DAY
+    say(served, "realised", at=at)
+    escalated = decide(served, at)
+    assert (escalated.action, escalated.held_back) == (Action.escalate, Action.retrain)
+    assert "the last 3 candidates were turned away" in escalated.reasons[-1]
+    [incident] = Incidents(served).all("bikes")
+    assert incident.action is Action.escalate
+    assert [alert.moment for alert in Incidents(served).alerts()] == ["opened", "worse"]
+
+
+def test_a_candidate_that_passed_ends_the_count(served: Project) -> None:
+    journal = Journal(served)
+    rulings = ["reject", "reject", "promote", "reject"]
+    for week, ruling in enumerate(rulings):
+        at = LATER + 7 * week * DAY
+        say(served, "realised", at=at)
+        journal.act(decide(served, at), f"run {week}")
+        journal.note_training(Trained(case="bikes", run=f"run {week}", as_of=at, ruling=ruling, version="1"))
+    at = LATER + 28 * DAY
+    say(served, "realised", at=at)
+    assert decide(served, at).action is not Action.escalate
+
+
+def test_broken_data_block_training_until_the_verdict_clears(served: Project) -> None:
+    refuse_blocked(served, "bikes")
+    say(served, "contract")
+    assert decide(served).action is Action.block
+    with pytest.raises(TrainingBlocked, match=r"(?s)`bikes` is blocked by incident 1 since 2011-05.*evergreen unblock"):
+        refuse_blocked(served, "bikes")
+
+    say(served, "contract", "waiting", LATER + HOUR)
+    say(served, "realised", at=LATER + HOUR)
+    held = decide(served, LATER + HOUR)
+    assert (held.action, held.held_back) == (Action.wait, Action.retrain)
+    assert "blocked by incident 1" in held.reasons[-1]
+
+    say(served, "contract", "clear", LATER + 2 * HOUR)
+    decide(served, LATER + 2 * HOUR)
+    refuse_blocked(served, "bikes")
+    closed = Incidents(served).one(1)
+    assert closed.closed_at == LATER + 2 * HOUR
+
+
+def test_a_person_lifts_a_block_with_a_reason_that_is_kept(served: Project) -> None:
+    with pytest.raises(NothingBlocked, match="not blocked"):
+        unblock(served, "bikes", "Ada", "known")
+    say(served, "contract")
+    decide(served)
+    with pytest.raises(DecisionUnexplained):
+        unblock(served, "bikes", "Ada", " ")
+    unblock(served, "bikes", "Ada", "the unit was changed on purpose")
+    refuse_blocked(served, "bikes")
+    assert Incidents(served).one(1).lifted_by == "Ada: the unit was changed on purpose"
+    say(served, "contract", at=LATER + HOUR)
+    decide(served, LATER + HOUR)
+    refuse_blocked(served, "bikes")
+
+
+def test_an_incident_is_taken_by_the_first_who_says_so(served: Project) -> None:
+    say(served, "contract")
+    decide(served)
+    acknowledge(served, 1, "Ada")
+    assert acknowledge(served, 1, "Grace").acknowledged_by == "Ada"
+
+
+def test_a_case_without_a_champion_is_triaged_by_what_is_about_its_data(clone: Project) -> None:
+    at = datetime(2011, 4, 1, tzinfo=UTC)
+    assert decide(clone, at).action is Action.none
+    say(clone, "freshness", at=at, version=None)
+    assert decide(clone, at).action is Action.block
+
+
+def test_alerts_are_due_on_every_channel_of_the_place(served: Project) -> None:
+    place = served.root / "configs/places/local.yaml"
+    channels = ["slack-webhook/ops", "pager-duty-webhook/night"]
+    place.write_text(yaml.safe_dump({**yaml.safe_load(place.read_text()), "alerts": {"channels": channels}}))
+    project = Project(served.root)
+    say(project, "contract")
+    decide(project)
+    assert [alert.channel for alert in Incidents(project).alerts(unsent=True)] == sorted(channels)
