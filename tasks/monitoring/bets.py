@@ -12,8 +12,10 @@ Pearson's (1934) for shares, by the missing mass for categories nobody listed (B
 Communications in Probability 18:3).
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -103,6 +105,16 @@ class Bets:
         weights = np.array([bet.weight for bet in bets])
         weights /= np.bincount(owner, weights=weights, minlength=len(columns))[owner]
         return cls(columns, tuple(readings), tuple(bets), owner, np.log(weights))
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells these bets from others: their sums cannot be carried over."""
+        told = [(bet.reading, bet.up, round(bet.slope, 6), round(bet.cost, 6)) for bet in self.bets]
+        return hashlib.sha256(repr((self.readings_named, told)).encode()).hexdigest()[:16]
+
+    @property
+    def readings_named(self) -> tuple[tuple[str, str, str], ...]:
+        return tuple((reading.column, reading.what, reading.name) for reading in self.readings)
 
     def log_ratios(self, hour: Profile) -> Floats:
         """What each bet pays for an hour, as a logarithm."""

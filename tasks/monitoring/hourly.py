@@ -102,7 +102,7 @@ class Watch:
         return Verdict(
             case=case,
             monitor=Monitor.hourly,
-            answer=Answer.alarm if alarm else Answer.clear if state.looks else Answer.waiting,
+            answer=Answer.alarm if alarm else Answer.clear if rows else Answer.waiting,
             as_of=as_of,
             start=start,
             end=state.until or start,
@@ -111,16 +111,16 @@ class Watch:
             statistic=float(np.exp(min(total, 700.0))),
             threshold=float(np.exp(self.log_threshold)),
             error_rate=self.params.error_rate,
-            text=self._text(state, evidence, alarm=alarm),
+            text=self._text(state, evidence, rows, alarm=alarm),
             evidence=evidence,
             cause=next((entry.subject for entry in evidence if entry.alarm), "") if alarm else "",
         )
 
-    def _text(self, state: Watched, evidence: tuple[Evidence, ...], *, alarm: bool) -> str:
+    def _text(self, state: Watched, evidence: tuple[Evidence, ...], rows: int, *, alarm: bool) -> str:
         late = f" {state.skipped} hours came after a later one, and were left out." if state.skipped else ""
         days = self.params.horizon_days
-        if not state.looks:
-            return f"No hour with rows yet; the watch begins with the first.{late}"
+        if not rows and not alarm:
+            return f"Nothing was answered in these hours; {state.looks} with rows were watched before.{late}"
         if not alarm:
             return (
                 f"{state.looks} hours and {state.rows:,} rows watched; no column moved beyond its tolerance, at "
