@@ -17,7 +17,7 @@ from rich.logging import RichHandler
 from configs.environment import apply
 from configs.errors import EvergreenError
 from configs.project import Project
-from flows import gateway_cli, rollout_cli
+from flows import gateway_cli, monitor_cli, rollout_cli
 
 if TYPE_CHECKING:
     from tasks.records import Registered
@@ -32,6 +32,11 @@ app = typer.Typer(
 app.command(epilog="Example: `evergreen serve --workers 4`")(gateway_cli.serve)
 app.command(epilog="Example: `evergreen score flights tomorrow.parquet --output answers.parquet`")(gateway_cli.score)
 app.add_typer(gateway_cli.keys, name="keys")
+app.command(epilog="Example: `evergreen drift flights --as-of 2013-08-19`")(monitor_cli.drift)
+app.command(epilog="Example: `evergreen truth flights --as-of 2013-08-19`")(monitor_cli.truth)
+app.command(epilog="Example: `evergreen verdicts flights --all`")(monitor_cli.verdicts)
+app.command(epilog='Example: `evergreen unblock flights --by ada --reason "new unit, meant so"`')(monitor_cli.unblock)
+app.add_typer(monitor_cli.incidents, name="incidents")
 app.command(epilog='Example: `evergreen rollout flights --pause --by ada --reason "the holidays first"`')(
     rollout_cli.rollout
 )
