@@ -46,6 +46,21 @@ class Profiles:
         A `start` within an hour is moved to the hour's begin. Raises what the log raises, ProfileUnreadable and
         StoreUnreachable.
         """
+        kept, counted = self._kept_and_counted(answers, start, end, as_of, parallel)
+        found = counted | {begin: Hour.from_bytes(self._read(begin), self._path(begin)) for begin in kept}
+        return dict(sorted(found.items()))
+
+    def rows(
+        self, answers: Answers, start: datetime, end: datetime, as_of: datetime, parallel: Parallel = map
+    ) -> dict[datetime, int]:
+        """How many rows each of these hours has; as `hours`, and cheaper."""
+        kept, counted = self._kept_and_counted(answers, start, end, as_of, parallel)
+        found = {begin: hour.rows for begin, hour in counted.items()}
+        return found | {begin: Hour.rows_of(self._read(begin), self._path(begin)) for begin in kept}
+
+    def _kept_and_counted(
+        self, answers: Answers, start: datetime, end: datetime, as_of: datetime, parallel: Parallel
+    ) -> tuple[set[datetime], dict[datetime, Hour]]:
         first = _hour(start)
         kept = self._kept(first, end)
         missing = [hour for hour in _hours(first, end) if hour not in kept]
@@ -55,8 +70,7 @@ class Profiles:
         for begin, hour in counted.items():
             if begin + HOUR <= min(end, as_of - SETTLED):
                 self._write(hour)
-        found = counted | {begin: self._read(begin) for begin in kept}
-        return dict(sorted(found.items()))
+        return kept, counted
 
     def forget(self, start: datetime, end: datetime) -> None:
         """Count the hours of `[start, end)` again when they are asked for next: rows came to them afterwards."""
@@ -77,10 +91,9 @@ class Profiles:
     def _path(self, begin: datetime) -> str:
         return f"{self._root}/{begin:%Y-%m-%d}/{begin:%H}{_SUFFIX}"
 
-    def _read(self, begin: datetime) -> Hour:
+    def _read(self, begin: datetime) -> bytes:
         with self._reaching():
-            data = self._files.cat_file(self._path(begin))
-        return Hour.from_bytes(data, self._path(begin))
+            return bytes(self._files.cat_file(self._path(begin)))
 
     def _write(self, hour: Hour) -> None:
         path, data = self._path(hour.start), hour.to_bytes()

@@ -1,7 +1,7 @@
 """The answers of one hour, counted: a profile for each version that answered, and a sample drawn by hash.
 
-An hour is read once. What a monitor asks of a window is the sum of its hours: the counts exactly, the sample as the rows
-with a hash below what every hour still has all rows of, so each row of the window has the same chance to be in it.
+An hour is read once. What a monitor asks of a window is the sum of its hours: the counts exactly, and of the samples
+the rows with a hash below which every hour has all of its rows: each row of the window has the same chance to be in it.
 """
 
 import io
@@ -28,10 +28,11 @@ from tasks.monitoring.profile import WHEN, Counting, Pairs, Profile, total
 HOUR = timedelta(hours=1)
 STAND_IN = ""
 """Instead of a version: the champion was asked, and something else answered."""
+_META = b"evergreen.hour"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR_MICROSECONDS = 3_600_000_000
 _ABOUT = ("role", "model_version", "contract_version", "request_id", "row", WHEN)
-_ASKED_THE_CHAMPION = ("champion", "fallback")
+ASKED_THE_CHAMPION = ("champion", "fallback")
 _EVERY_HASH = 2**64 - 1
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -104,7 +105,7 @@ class Hour:
         """Raises ProfileUnreadable."""
         try:
             with pa.ipc.open_file(pa.BufferReader(data)) as reader:
-                told = json.loads(reader.schema.metadata[b"evergreen.hour"])
+                told = json.loads(reader.schema.metadata[_META])
                 parts = reader.get_batch(0).to_pylist()
             rows = pq.read_table(pa.BufferReader(parts[-1]["data"]))
         except (pa.ArrowException, ValueError, KeyError, TypeError, IndexError) as error:
@@ -113,6 +114,15 @@ class Hour:
         profiles = {part["version"]: Profile.from_bytes(part["data"], where) for part in parts[:-1]}
         sample = Sample(hashes, rows.drop_columns("hash"), told["limit"])
         return cls(datetime.fromisoformat(told["start"]), profiles, told["others"], sample)
+
+    @staticmethod
+    def rows_of(data: bytes, where: str = "a file") -> int:
+        """How many rows an hour has, by its file. Raises ProfileUnreadable."""
+        try:
+            with pa.ipc.open_file(pa.BufferReader(data)) as reader:
+                return int(json.loads(reader.schema.metadata[_META])["rows"])
+        except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
+            raise ProfileUnreadable(where, f"{type(error).__name__}: {error}") from error
 
 
 def count_hours(
@@ -123,7 +133,7 @@ def count_hours(
     names = [name for name in grid.columns if name not in (SCORE, PREDICTION)]
     columns = [*names, *_ABOUT, *_answers(problem).values()]
     for batch in answers.batches(*span, list(dict.fromkeys(columns))):
-        asked = batch.filter(pc.is_in(batch.column("role"), value_set=pa.array(_ASKED_THE_CHAMPION)))
+        asked = batch.filter(pc.is_in(batch.column("role"), value_set=pa.array(ASKED_THE_CHAMPION)))
         for hour, rows in _by_hour(asked):
             counting.setdefault(hour, _Counting(grid, problem, sample_rows)).add(rows)
     return [one.hour(_EPOCH + HOUR * hour) for hour, one in sorted(counting.items())]
