@@ -59,13 +59,13 @@ def take(
     if file:
         shelf.keep(made, name)
         made = shelf.folder / name
-    counts = settle(connection, made, delivered.key)
+    counts = settle(connection, parquet([made]), delivered.key)
     return Taken(delivered.key, as_of, since, serial, file, {"new_labels": file.rows if file else 0, **counts})
 
 
-def settle(connection: duckdb.DuckDBPyConnection, fresh: Path, key: LabelKey) -> dict[str, Any]:
+def settle(connection: duckdb.DuckDBPyConnection, fresh: str, key: LabelKey) -> dict[str, Any]:
     """Make the views FRESH and TRUTH, and count how the fresh labels stand to those before. Needs `old_labels`."""
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW {FRESH} AS SELECT * FROM {parquet([fresh])}")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {FRESH} AS SELECT * FROM {fresh}")
     connection.execute(
         f"CREATE OR REPLACE TEMP VIEW with_old AS SELECT *, true AS fresh FROM {FRESH} "
         f"UNION ALL BY NAME SELECT *, false AS fresh FROM old_labels"
