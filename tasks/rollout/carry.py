@@ -40,8 +40,8 @@ def carry_on(project: Project, seen: Rollout, case: str, reasons: Sequence[Reaso
         if state != seen or state.over:
             return state
         found = judged(state, reasons, project.params(case).rollout.not_enough, at)
-        log.info("rollout %s: %s: %s, because %s", case, state, found.move, found.why)
-        why = Why(by=WHO, reason=found.why, at=at, automatic=True)
+        log.info("rollout %s: %s: %s: %s", case, state, found.move, found.why)
+        why = Why(by=WHO, reason=f"{state.stage.name}: {found.why}", at=at, automatic=True)
         if found.move == "stop":
             take_back(desk, why)
         elif found.move == "ask" and state.standing == "going":

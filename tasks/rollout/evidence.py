@@ -19,7 +19,11 @@ COLUMNS = ("request_id", "row", "role", "model_version", "fallback", "received_a
 FAILURES = frozenset({"error", "timeout", "overload"})
 _SETTLE = timedelta(seconds=10)
 """The shadow comes after the answer: rows younger than this may still wait for it."""
-_NONE = np.empty(0)
+_NONE: Floats = np.empty(0)
+
+
+def _none() -> Floats:
+    return _NONE
 
 
 def columns_of(problem: Problem) -> tuple[str, ...]:
@@ -45,19 +49,19 @@ class Seen:
     """That the challenger was asked for."""
     rows_here: int = 0
     """Of them, in the last period."""
-    failed: Floats = field(default=_NONE, repr=False)
-    fell_back: Floats = field(default=_NONE, repr=False)
+    failed: Floats = field(default_factory=_none, repr=False)
+    fell_back: Floats = field(default_factory=_none, repr=False)
     champion_fell_back: float = 0.0
-    seconds: Floats = field(default=_NONE, repr=False)
-    champion_seconds: Floats = field(default=_NONE, repr=False)
-    distances: Floats = field(default=_NONE, repr=False)
-    shifts: Floats = field(default=_NONE, repr=False)
-    losses: Floats = field(default=_NONE, repr=False)
+    seconds: Floats = field(default_factory=_none, repr=False)
+    champion_seconds: Floats = field(default_factory=_none, repr=False)
+    distances: Floats = field(default_factory=_none, repr=False)
+    shifts: Floats = field(default_factory=_none, repr=False)
+    losses: Floats = field(default_factory=_none, repr=False)
     """Challenger minus champion, pair by pair."""
-    costs: Floats = field(default=_NONE, repr=False)
+    costs: Floats = field(default_factory=_none, repr=False)
     labels_here: int = 0
     """Pairs with labels in the last period."""
-    arms: tuple[Floats, Floats] = (_NONE, _NONE)
+    arms: tuple[Floats, Floats] = field(default_factory=lambda: (_NONE, _NONE), repr=False)
     """Losses of champion and challenger, of the rows of an A/B test, unmatched."""
 
 

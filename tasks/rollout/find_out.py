@@ -22,8 +22,10 @@ from tasks.rollout.shares import periods
 log = logging.getLogger(__name__)
 
 Outcomes = Callable[[datetime, datetime, Sequence[str]], pd.DataFrame]
-"""Rows of the prediction log answered in `[start, end)` whose label is known: these columns of them."""
-KNOWN = ("label", "labelled_at")
+"""Rows of the prediction log answered in `[start, end)` with their labels, as far as known: these columns of them."""
+_KNOWN = ("label", "labelled_at")
+_NOT_JOINED = frozenset({"received_at"})
+"""When a request came is of no use to whoever joins labels."""
 _OURS = "smoke-"
 
 
@@ -38,8 +40,8 @@ def find_out(  # noqa: PLR0913, PLR0917 - whose rollout, what to read it from, a
     columns = columns_of(case.problem)
     start = spans[0].start
     rows = _frame(answers, start, at, columns)
-    known = outcomes(start, at, (*columns, *KNOWN))
-    seen = watched.seen(spans, _not_ours(rows), _not_ours(known))
+    known = outcomes(start, at, (*(name for name in columns if name not in _NOT_JOINED), *_KNOWN))
+    seen = watched.seen(spans, _not_ours(rows), _not_ours(known[known["label"].notna()]))
     log.info("rollout %s: %s: %d rows, %d labelled pairs", case_name, state, seen.rows, len(seen.losses))
     return Gates(case.problem, params, state, hoped).reasons(seen)
 

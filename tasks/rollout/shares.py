@@ -21,10 +21,9 @@ class Served(Record):
     reason: str
 
     def __str__(self) -> str:
-        if not self.share and not self.shadow:
-            return f"{self.champion}: 100 %"
-        shares = f"{self.champion}: {100 * (1 - self.share):g} %, {self.challenger}: {100 * self.share:g} %"
-        return f"{shares}, in the shadow" if self.shadow else shares
+        arms = ((self.champion, 1 - self.share), (self.challenger, self.share))
+        answered = ", ".join(f"{version}: {100 * share:g} %" for version, share in arms if share)
+        return f"{answered}; {self.challenger} in the shadow" if self.shadow else answered
 
 
 def served(events: Sequence[Event]) -> list[Served]:

@@ -22,7 +22,9 @@ class Next:
     def why(self) -> str:
         """The reasons that decided, in one line."""
         against = [reason for reason in self.reasons if not reason.passed]
-        decisive = [reason for reason in against if self.move != "stop" or not reason.inconclusive] or self.reasons
+        decisive = [reason for reason in against if self.move != "stop" or not reason.inconclusive]
+        if not decisive:
+            return f"all {len(self.reasons)} rules passed"
         return "; ".join(f"{reason.rule}: {reason.text}" for reason in decisive)
 
 
