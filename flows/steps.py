@@ -15,10 +15,10 @@ from prefect.context import TaskRunContext
 from configs.project import Project
 from configs.sources import RecordedSource
 from flows.runs import start_run
-from tasks.adapters import dvc
+from tasks.adapters import dvc, turns
 from tasks.adapters.history import History
 from tasks.adapters.journal import Journal, Trained
-from tasks.adapters.locks import Held, acquire
+from tasks.adapters.locks import Held
 from tasks.adapters.registry import Registry
 from tasks.errors import AlreadyTraining, OrderChanged, StageFailed, StoreUnreachable
 from tasks.promotion.decide import decide as decide_on
@@ -47,7 +47,7 @@ LEFT_UNANSWERED = (Status.expired, Status.superseded)
 _HOURS = 3600
 # PREFECT_LOGGING_EXTRA_LOGGERS gives these loggers a handler, but leaves their level at WARNING.
 logging.getLogger("tasks").setLevel(logging.INFO)
-_turns: dict[str, int] = {}
+_turns: dict[str, turns.Turn] = {}
 _KEPT: dict[str, Any] = {
     "persist_result": True,
     "cache_policy": ONCE_A_RUN,
@@ -74,9 +74,9 @@ def take_turn(case: str) -> int:
 
 def end_turn(flow: object, flow_run: FlowRun, state: object) -> None:  # noqa: ARG001 - what Prefect passes
     """Let the next run of the case begin; Prefect calls it when a run ends, however it does."""
-    handle = _turns.pop(str(flow_run.id), None)
-    if handle is not None:
-        os.close(handle)
+    turn = _turns.pop(str(flow_run.id), None)
+    if turn is not None:
+        turn.end()
         dvc.stand_down(Project.here())
 
 
@@ -192,7 +192,7 @@ def _in_turn(case: str) -> Project:
     project, run = Project.here(), str(runtime.flow_run.id)
     if run not in _turns:
         try:
-            _turns[run] = acquire(project.stores / f"{case}.training.lock", wait=project.place.when_busy == "wait")
+            _turns[run] = turns.take_turn(project, f"{case}.training", wait=project.place.when_busy == "wait")
         except Held as held:
             raise AlreadyTraining(case, str(held)) from held
         dvc.keep_ready(project)

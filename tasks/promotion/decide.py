@@ -9,8 +9,8 @@ from typing import Literal
 
 from configs.project import Project
 from tasks.adapters.history import History
-from tasks.adapters.locks import exclusive
 from tasks.adapters.registry import ModelVersion, Registry
+from tasks.adapters.turns import alone
 from tasks.errors import DecisionUnexplained, NotAnApprover, NotApprovable, NothingToRollBackTo
 from tasks.promotion.proof import prove, training_record
 from tasks.records import Approval, Event, Registered, Rollout, Ruling, Status
@@ -54,8 +54,8 @@ class Desk:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the case's lock, and finish first what an interrupted decision began."""
-        with exclusive(self.project.stores / f"{self.case}.decision.lock"):
+        """Hold the case's turn to decide, and finish first what an interrupted decision began."""
+        with alone(self.project, f"{self.case}.decision"):
             self._finish_interrupted()
             yield
 

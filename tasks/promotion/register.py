@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from configs.project import CaseFiles, Project
 from tasks.adapters import dvc, git
 from tasks.adapters.history import History
-from tasks.adapters.locks import exclusive
 from tasks.adapters.registry import LoggedCandidate, ModelVersion, Registry
+from tasks.adapters.turns import alone
 from tasks.features.artifact import MODEL_FILE, load_model
 from tasks.features.example import RECORDED_WITH_MODEL, answers_identically, read_example
 from tasks.files import sha256
@@ -74,7 +74,7 @@ def register(project: Project, order: Order, at: datetime) -> Registered:
     }
     number = registry.register(order.case, logged, description(evidence), tags).version
     # Nobody may decide on a version while it is superseded.
-    with exclusive(project.stores / f"{order.case}.decision.lock"):
+    with alone(project, f"{order.case}.decision"):
         version = _challenge(project, registry, _version(registry, order.case, number), at)
     _write_history(project, version, at, evidence)
     log.info("register %s: version %s is %s", order.case, version.version, version.status)
