@@ -81,7 +81,8 @@ class Calibration:
 
     def reach(self, scores: Floats) -> Floats:
         """Half-width of the band around the log odds."""
-        return DUST + self.unknown(scores) + self.shift
+        reach: Floats = DUST + self.unknown(scores) + self.shift
+        return reach
 
     def _bins(self, scores: Floats) -> Groups:
         return np.searchsorted(self.edges, scores, side="right")
@@ -100,7 +101,7 @@ class RankedPairs:
 
     @property
     def surprise(self) -> Floats:
-        return self.hits - np.asarray(expit(self.gap))
+        return np.asarray(self.hits - expit(self.gap), dtype=np.float64)
 
     @property
     def weight(self) -> Floats:

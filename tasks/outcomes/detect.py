@@ -1,0 +1,342 @@
+"""detect: concept drift, from the labels so far: over the champion's life, and slice by slice in the newest window."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+
+import numpy as np
+import pandas as pd
+
+from configs.case import Case, ColumnType, Problem
+from configs.monitoring import MonitoringParams
+from configs.project import Project
+from tasks.adapters.registry import Registry
+from tasks.errors import ArtifactError
+from tasks.evaluation.predictions import Floats
+from tasks.monitoring.errors import ProfileError, ReferenceMissing
+from tasks.monitoring.reference import Reference, read_reference
+from tasks.monitoring.sequential import ConfidenceSequence
+from tasks.outcomes.concept import Change, ConceptTest, settle
+from tasks.outcomes.maturity import curve
+from tasks.outcomes.promise import Promise, Told
+from tasks.outcomes.slices import Labelled, Slice, scan
+from tasks.outcomes.table import count_labels, read_outcomes
+from tasks.verdicts import Answer, Evidence, Figure, Findings, Monitor, Verdict
+
+log = logging.getLogger(__name__)
+
+ALL = "all rows"
+_DAY = timedelta(days=1)
+_MOST_WINDOWS = 104
+"""A champion's life is looked at from here on at most."""
+_GIVEN_UP = 4
+"""After so many windows without an answer of the champion it is taken to have given none."""
+_MOST_ROWS = 500_000
+"""Of a window; beyond, so many drawn by hash speak for all."""
+_SHOWN = 5
+_ABOUT = ("request_id", "row", "answered_at", "role", "model_version", "score", "prediction", "label")
+
+
+def detect(project: Project, case_name: str, as_of: datetime) -> Findings:
+    """The verdict `concept`, from what `gather` knew at `as_of`: days count when nearly all of their labels are in.
+
+    Reads the reference that `refer` left here. Raises OutcomesAltered, StoreUnreachable.
+    """
+    case, monitoring = project.case(case_name), project.params(case_name).monitoring
+    champion = Registry(project).holder(case_name, "champion")
+    scene = _Scene(project, case, monitoring, as_of, champion.version if champion else None)
+    if champion is None:
+        return scene.said(
+            Answer.waiting, f"`{case_name}` has no champion yet, so there is nothing labels could refute."
+        )
+    try:
+        reference = read_reference(project, case_name, champion.version)
+    except (ReferenceMissing, ArtifactError, ProfileError) as error:
+        return scene.said(Answer.unknown, str(error))
+    told, batches = _told_by(reference)
+    if len(told) < monitoring.outcomes.min_labels:
+        return scene.said(
+            Answer.unknown,
+            f"The reference of version {champion.version} has {len(told):,} labels; what its scores promise takes "
+            f"{monitoring.outcomes.min_labels:,}.",
+        )
+    promise = Promise.learn(case.problem, told, batches, monitoring.outcomes.error_rate)
+    life = _life(scene, promise)
+    if life.labels < monitoring.outcomes.min_labels:
+        more = monitoring.outcomes.min_labels - life.labels
+        return scene.said(
+            Answer.waiting,
+            f"{life.labels:,} labels are in on days that have nearly all of theirs; {more:,} more are needed to speak "
+            "of concept drift.",
+            life.labels,
+        )
+    slices = scan(*_sliced(scene, promise, reference, life), monitoring.outcomes.error_rate, follows=_follows(case))
+    findings = _findings(scene, promise, life, slices)
+    log.info("detect %s: %s: %s", case_name, findings.verdicts[0].answer, findings.verdicts[0].text)
+    return findings
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What the verdict is about."""
+
+    project: Project
+    case: Case
+    monitoring: MonitoringParams
+    as_of: datetime
+    version: str | None
+
+    def said(self, answer: Answer, text: str, rows: int = 0) -> Findings:
+        """An answer without a look at the labels."""
+        verdict = Verdict(
+            case=self.case.name, monitor=Monitor.concept, answer=answer, as_of=self.as_of,
+            start=self.as_of - self.monitoring.window, end=self.as_of, version=self.version, rows=rows,
+            error_rate=self.monitoring.outcomes.error_rate, text=text,
+        )  # fmt: skip
+        return Findings(verdicts=(verdict,))
+
+
+@dataclass(frozen=True)
+class _Life:
+    """The champion's labels so far."""
+
+    start: datetime
+    test: ConceptTest
+    labels: int
+    newest: pd.DataFrame
+    """The newest window in which nearly all labels are in: all rows that have one, of any version."""
+    end: datetime
+
+
+def _told_by(reference: Reference) -> tuple[Told, np.ndarray]:
+    """The reference's rows that have a label, and the number of their batch."""
+    rows = reference.scores[reference.labelled]
+    batches = pd.factorize(rows["batch_id"])[0].astype(np.intp)
+    answers = reference.answers.at(reference.labelled)
+    if reference.about.problem is not Problem.multiclass:
+        return Told(answers.scores, rows["label"].reset_index(drop=True)), batches
+    predicted = pd.Series(np.array(reference.about.classes, dtype=object)[answers.scores.argmax(axis=1)])
+    return Told(answers.scores.max(axis=1), rows["label"].reset_index(drop=True), predicted), batches
+
+
+def _life(scene: _Scene, promise: Promise) -> _Life:
+    """Window by window back to where the champion began: each is read once, and added up day by day."""
+    window = max(_DAY, timedelta(days=int(np.ceil(scene.monitoring.window / _DAY))))
+    midnight = datetime.combine(scene.as_of.astimezone(UTC).date(), time(), UTC) + _DAY
+    sums: list[Floats] = []
+    labels, start, end = 0, midnight, midnight
+    newest: pd.DataFrame | None = None
+    changes: list[Change] = []
+    mature = _mature_days(scene, midnight - _MOST_WINDOWS * window, midnight)
+    answered = False
+    for number in range(1, _MOST_WINDOWS + 1):
+        begin = midnight - number * window
+        rows = _rows(scene, begin, begin + window)
+        own = rows[rows["model_version"] == scene.version]
+        if own.empty and (answered or number >= _GIVEN_UP):
+            break
+        answered = answered or not own.empty
+        ripe = own[own["day"].isin(mature)]
+        stretches = np.asarray((ripe["day"] - begin) // _DAY, dtype=np.intp)
+        events = promise.events(_told(scene.case, ripe))
+        changes = [change for event in events for change in event.changes()]
+        ratios = [event.log_ratios(stretches, window // _DAY) for event in events]
+        sums.insert(0, np.concatenate(ratios, axis=1))
+        count = int(ripe["label"].notna().sum())
+        labels, start = labels + count, begin if len(own) else start
+        if newest is None and count >= scene.monitoring.outcomes.min_labels:
+            newest, end = rows[rows["day"].isin(mature) & rows["label"].notna()], begin + window
+    test = settle(np.concatenate(sums), changes, labels, scene.monitoring.outcomes.error_rate)
+    first = midnight - len(sums) * window
+    return _Life(
+        start=first + int(test.began) * _DAY if test.alarm else start,
+        test=test,
+        labels=labels,
+        newest=rows.iloc[:0] if newest is None else newest,
+        end=end,
+    )
+
+
+def _mature_days(scene: _Scene, start: datetime, end: datetime) -> set[datetime]:
+    """The days that have nearly all labels that will ever come to them: before, labels may tell half the story."""
+    counts = count_labels(scene.project, scene.case.name, start, end, scene.as_of)
+    if counts.empty:
+        return set()
+    ever = curve(counts, scene.as_of).ever
+    days = pd.to_datetime(counts["day"], utc=True)
+    rows = counts["rows"].groupby(days).sum()
+    labelled = counts["rows"].where(counts["hours"].notna(), 0).groupby(days).sum()
+    full = labelled >= scene.monitoring.outcomes.mature_share * ever * rows
+    return {day.to_pydatetime() for day in rows.index[full & (labelled > 0)]}
+
+
+def _rows(scene: _Scene, start: datetime, end: datetime) -> pd.DataFrame:
+    rows = read_outcomes(
+        scene.project, scene.case.name, start, end, list(_ABOUT), as_of=scene.as_of, at_most=_MOST_ROWS
+    )
+    return rows.assign(day=pd.to_datetime(rows["answered_at"], utc=True).dt.floor("D"))
+
+
+def _told(case: Case, rows: pd.DataFrame) -> Told:
+    predicted = rows["prediction"].reset_index(drop=True) if case.problem is Problem.multiclass else None
+    return Told(rows["score"].to_numpy(dtype=np.float64), rows["label"].reset_index(drop=True), predicted)
+
+
+# Slices
+
+
+def _follows(case: Case) -> bool:
+    return case.problem.gives_probabilities
+
+
+def _sliced(scene: _Scene, promise: Promise, reference: Reference, life: _Life) -> tuple[Labelled, Labelled | None]:
+    """The newest window and the reference, with the columns that make slices."""
+    columns = _slice_columns(scene.case)
+    own = life.newest[life.newest["model_version"] == scene.version]
+    window = max(_DAY, timedelta(days=int(np.ceil(scene.monitoring.window / _DAY))))
+    features = read_outcomes(
+        scene.project, scene.case.name, life.end - window, life.end, ["request_id", "row", "role", *columns],
+        as_of=scene.as_of, at_most=_MOST_ROWS,
+    )  # fmt: skip
+    rows = own.merge(features, on=["request_id", "row", "role"], how="inner", validate="one_to_one")
+    now = _labelled(promise, _told(scene.case, rows), rows[columns], np.zeros(len(rows), dtype=np.intp))
+    sampled = reference.scores["sampled"].to_numpy(dtype=np.bool_)
+    told, batches = _told_by(reference)
+    place = sampled[reference.labelled]
+    frame = reference.sample[reference.labelled[sampled]]
+    shared = [column for column in columns if column in frame]
+    before = Told(
+        told.scores[place],
+        told.labels[place].reset_index(drop=True),
+        None if told.predicted is None else told.predicted[place].reset_index(drop=True),
+    )
+    return now, _labelled(promise, before, frame[shared].reset_index(drop=True), batches[place]) if len(
+        before
+    ) else None
+
+
+def _labelled(promise: Promise, told: Told, frame: pd.DataFrame, batches: np.ndarray) -> Labelled:
+    event = promise.events(told)[0]
+    return Labelled(frame.reset_index(drop=True), told.scores, event.hits, batches)
+
+
+def _slice_columns(case: Case) -> list[str]:
+    kept = case.serving.log
+    return [
+        name
+        for name in case.contract.features
+        if name not in kept.dropped and case.contract.columns[name].type is not ColumnType.timestamp
+    ]
+
+
+# The verdict
+
+
+def _findings(scene: _Scene, promise: Promise, life: _Life, slices: tuple[Slice, ...]) -> Findings:
+    test, refuted = life.test, [one for one in slices if one.refuted]
+    alarm = test.alarm or bool(refuted)
+    now = life.newest[life.newest["model_version"] == scene.version]
+    told = _told(scene.case, now)
+    loss, expected = float(promise.losses(told).mean()), float(promise.expected_losses(told.scores).mean())
+    evidence = (
+        *(_of_slice(one) for one in refuted),
+        _of_all(test, loss - expected),
+        _of_scores(promise, expected),
+        *_of_others(scene, promise, life.newest),
+        *(_of_slice(one) for one in slices[len(refuted) : len(refuted) + _SHOWN]),
+    )
+    verdict = Verdict(
+        case=scene.case.name,
+        monitor=Monitor.concept,
+        answer=Answer.alarm if alarm else Answer.clear,
+        as_of=scene.as_of,
+        start=min(life.start, life.end - _DAY),
+        end=life.end,
+        version=scene.version,
+        rows=life.labels,
+        statistic=float(np.exp(min(test.log_e, 700.0))),
+        threshold=float(np.exp(test.log_threshold)),
+        error_rate=scene.monitoring.outcomes.error_rate,
+        text=_text(life, refuted, loss, expected, promise.loss),
+        evidence=evidence,
+        cause=(refuted[0].name if refuted else ALL) if alarm else "",
+    )
+    figure = Figure(
+        case=scene.case.name, kind="drift", metric="concept evidence (log10)", start=verdict.start, end=verdict.end,
+        version=scene.version, value=test.log_e / float(np.log(10)), rows=life.labels,
+    )  # fmt: skip
+    return Findings(verdicts=(verdict,), figures=(figure,))
+
+
+def _text(life: _Life, refuted: list[Slice], loss: float, expected: float, usual: float) -> str:
+    stands = f"Loss {loss:.4f}, {expected:.4f} to be expected of these scores, {usual:.4f} of the reference's"
+    harder = "these rows are harder" if expected > usual else "these rows are no harder"
+    stands = f"{stands}: {harder}, and the model is {'worse' if loss > expected else 'no worse'} than it promises."
+    found = []
+    if life.test.alarm and life.test.change is not None:
+        found.append(f"since about {life.start:%Y-%m-%d} {life.test.change.text}")
+    found += [
+        f"in `{one.name}` {one.observed:.1%} of {one.rows:,} rows where {one.expected:.1%} were expected"
+        for one in refuted[:3]
+    ]
+    if not found:
+        return f"{life.labels:,} labels say nothing against the scores, in all or in any slice. {stands}"
+    return f"What happens given the scores has changed: {'; '.join(found)}. {stands}"
+
+
+def _of_all(test: ConceptTest, beyond: float) -> Evidence:
+    return Evidence(
+        subject=ALL,
+        test="e-process of labels given scores, over the champion's life",
+        statistic=float(np.exp(min(test.log_e, 700.0))),
+        p_value=float(np.exp(min(-test.log_e, 0.0))),
+        effect=beyond,
+        alarm=test.alarm,
+        text=test.change.text if test.change and test.alarm else "nothing beyond chance",
+    )
+
+
+def _of_scores(promise: Promise, expected: float) -> Evidence:
+    return Evidence(
+        subject="how hard the rows are",
+        test="loss expected of the scores, against the reference's",
+        statistic=expected,
+        effect=expected - promise.loss,
+        text="no change of concept: the same model on other rows",
+    )
+
+
+def _of_slice(one: Slice) -> Evidence:
+    return Evidence(
+        subject=one.name,
+        test="saddlepoint tails of events given scores, over all slices",
+        statistic=one.observed,
+        p_value=one.p_value,
+        effect=one.observed - one.expected,
+        alarm=one.refuted,
+        text=f"{one.rows:,} rows: {one.observed:.1%} where {one.expected:.1%} were expected",
+    )
+
+
+def _of_others(scene: _Scene, promise: Promise, newest: pd.DataFrame) -> Iterator[Evidence]:
+    """Other versions that answered the same rows: is the champion worse than they are?"""
+    if scene.case.problem is Problem.regression:
+        return
+    mine = newest[newest["model_version"] == scene.version]
+    for version, theirs in newest[newest["model_version"] != scene.version].groupby("model_version"):
+        both = mine.merge(theirs, on=["request_id", "row"], suffixes=("", "_theirs"), validate="many_to_many")
+        both = both.drop_duplicates(["request_id", "row"])
+        if both.empty:
+            continue
+        ours = promise.losses(_told(scene.case, both))
+        other = both[["score_theirs", "prediction_theirs", "label"]].set_axis(["score", "prediction", "label"], axis=1)
+        seen = ConfidenceSequence(low=-1, high=1, confidence=1 - scene.monitoring.outcomes.error_rate)
+        differs = seen.seen(np.clip(ours - promise.losses(_told(scene.case, other)), -1, 1)).interval
+        yield Evidence(
+            subject=f"version {version}",
+            test="loss of the champion minus that of another version on the same rows (confidence sequence)",
+            statistic=differs.value,
+            effect=differs.value,
+            text=f"{differs} on {len(both):,} rows",
+        )

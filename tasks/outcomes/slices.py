@@ -1,0 +1,277 @@
+"""A scan over all groups of rows: where is what happens no longer what the scores say, while the rest still is?
+
+Each category, and each quantile bin of a number, is one slice. The scores are first brought in line with the window as
+a whole, so that what all rows have in common is left to the test of all rows. A slice may be off as far as it was in
+the reference, give or take what the reference is too small to know and what usually wavers from batch to batch. Beyond,
+three tails are asked, with p-values that hold for few rows too (`tail.py`): more events, fewer events, more loss.
+Holm's procedure keeps the chance of any false alarm over all slices below the error rate, whatever they have in common.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.special import expit, logit
+
+from tasks.evaluation.predictions import Floats
+from tasks.evaluation.slices import holm
+from tasks.outcomes.calibration import DUST, Calibration, Groups
+from tasks.outcomes.tail import Sums, log_upper_tail
+
+FEWEST_ROWS = 20
+_MOST_VALUES, _MOST_GROUPS, _BINS = 12, 200, 8
+_CELLS = 10
+"""Bins of the score within a slice."""
+_NAMED = 5
+_SHARE_OF_ERRORS = 0.1
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with an outcome."""
+
+    frame: pd.DataFrame
+    """The columns that make slices."""
+    scores: Floats
+    hits: Floats
+    batches: Groups
+    """Rows that may resemble each other, numbered from 0."""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def at(self, rows: NDArray[np.bool_]) -> "Labelled":
+        return Labelled(self.frame[rows], self.scores[rows], self.hits[rows], self.batches[rows])
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One group, and how it stands."""
+
+    column: str
+    value: str
+    rows: int
+    expected: float
+    """Share of events to be expected of its scores, as the window is."""
+    observed: float
+    worse_by: float
+    """Mean Brier score beyond the expected."""
+    log_p: float
+    refuted: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.column}={self.value}"
+
+    @property
+    def p_value(self) -> float:
+        return float(np.exp(self.log_p))
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """How one column is cut."""
+
+    column: str
+    names: tuple[str, ...]
+    codes: Groups
+    """Of the window's rows; -1: of no slice."""
+    reference: Groups
+
+
+@dataclass(frozen=True)
+class _Band:
+    """How far each slice of a column may be off, in log odds."""
+
+    low: Floats
+    high: Floats
+
+
+def scan(window: Labelled, reference: Labelled | None, error_rate: float, *, follows: bool = True) -> tuple[Slice, ...]:
+    """All slices, the most striking first; those `refuted` are off, and no slice before them explains why.
+
+    `follows`: the score is a chance itself. Without a reference, slices are taken to have been right.
+    """
+    if len(window) < FEWEST_ROWS:
+        return ()
+    cuts = list(_cuts(window, reference))
+    count = max(sum(len(cut.names) for cut in cuts), 1)
+    bands = {cut.column: _band(cut, reference, error_rate, count, follows=follows) for cut in cuts}
+    chances = _chances(window, follows=follows)
+    told = _ask(window, chances, cuts, bands, follows=follows)
+    named: list[Slice] = []
+    left = np.ones(len(window), dtype=np.bool_)
+    found = told
+    while found and len(named) < _NAMED:
+        worst = found[0]
+        refuted = holm([one.p_value for one in found], (1 - _SHARE_OF_ERRORS) * error_rate)
+        if not refuted[0]:
+            break
+        named.append(replace(worst, refuted=True))
+        left &= ~_members(cuts, worst)
+        found = _ask(window.at(left), chances[left], [_left(cut, left) for cut in cuts], bands, follows=follows)
+    names = {one.name for one in named}
+    return (*named, *(one for one in told if one.name not in names))
+
+
+def _chances(window: Labelled, *, follows: bool) -> Floats:
+    """The chance of each row's event if only the whole window had changed."""
+    whole = Calibration.fit(window.scores, window.hits, np.zeros(len(window), dtype=np.intp), 0.05, follows=follows)
+    return whole.chances(window.scores)
+
+
+def _ask(
+    window: Labelled, chances: Floats, cuts: Sequence[_Cut], bands: dict[str, _Band], *, follows: bool
+) -> list[Slice]:
+    cells = _cells(chances)
+    found = [
+        one
+        for cut in cuts
+        for one in _of_column(_Asked(window.hits, chances, cells, cut), bands[cut.column], follows=follows)
+    ]
+    return sorted(found, key=lambda one: (one.log_p, one.name))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The window, cut by one column."""
+
+    hits: Floats
+    chances: Floats
+    cells: Groups
+    cut: _Cut
+
+    def tables(self) -> tuple[Floats, Floats, Floats]:
+        """Rows, expected and observed events, of each slice and cell."""
+        groups, codes = len(self.cut.names), self.cut.codes
+        inside = codes >= 0
+        keys = codes[inside] * _CELLS + self.cells[inside]
+
+        def table(values: Floats) -> Floats:
+            sums: Floats = np.bincount(keys, weights=values[inside], minlength=groups * _CELLS).astype(np.float64)
+            return sums.reshape(groups, _CELLS)
+
+        return table(np.ones(len(codes))), table(self.chances), table(self.hits)
+
+
+def _of_column(asked: _Asked, band: _Band, *, follows: bool) -> Iterator[Slice]:
+    rows, expected, observed = asked.tables()
+    share = np.divide(expected, rows, out=np.full_like(expected, 0.5), where=rows > 0)
+    log_p = _log_p(rows, share, observed, band, follows=follows)
+    sizes = rows.sum(axis=1)
+    loss = ((observed - expected) * (1 - 2 * share)).sum(axis=1)
+    for index in np.flatnonzero(sizes >= FEWEST_ROWS):
+        yield Slice(
+            column=asked.cut.column,
+            value=asked.cut.names[index],
+            rows=int(sizes[index]),
+            expected=float(expected[index].sum() / sizes[index]),
+            observed=float(observed[index].sum() / sizes[index]),
+            worse_by=float(loss[index] / sizes[index]),
+            log_p=float(log_p[index]),
+        )
+
+
+def _log_p(rows: Floats, share: Floats, observed: Floats, band: _Band, *, follows: bool) -> Floats:
+    """Logarithm of the p-value of each slice, over its three tails."""
+    odds = logit(np.clip(share, 1e-9, 1 - 1e-9))
+    low, high = expit(odds + band.low[:, None]), expit(odds + band.high[:, None])
+    ones = np.ones_like(rows)
+    more = log_upper_tail(Sums(rows, high, ones), observed.sum(axis=1), counts=True)
+    fewer = log_upper_tail(Sums(rows, 1 - low, ones), (rows - observed).sum(axis=1), counts=True)
+    tails = [more, fewer]
+    if follows:
+        weights = 1 - 2 * share
+        worst = Sums(rows, np.where(weights > 0, high, low), weights)
+        tails.append(log_upper_tail(worst, (observed * weights).sum(axis=1), counts=False))
+    log_p: Floats = np.minimum(np.min(tails, axis=0) + np.log(len(tails)), 0.0)
+    return log_p
+
+
+def _band(cut: _Cut, reference: Labelled | None, error_rate: float, count: int, *, follows: bool) -> _Band:
+    """How far off each slice was in the reference, with what that does not know; dust where there is no reference."""
+    groups = len(cut.names)
+    dust = np.full(groups, DUST)
+    if reference is None:
+        return _Band(-dust, dust)
+    chance = Calibration.fit(reference.scores, reference.hits, reference.batches, error_rate, follows=follows).chances(
+        reference.scores
+    )
+    inside = cut.reference >= 0
+    codes, batches = cut.reference[inside], reference.batches[inside]
+    surprise, weight = (reference.hits - chance)[inside], (chance * (1 - chance))[inside]
+    # A slice the reference hardly has is taken to have been right, as most are: one row's worth of that is added.
+    known = 1.0 + np.bincount(codes, weights=weight, minlength=groups)
+    off = np.bincount(codes, weights=surprise, minlength=groups) / known
+    reach = stats.norm.isf(_SHARE_OF_ERRORS * error_rate / (2 * count)) / np.sqrt(known)
+    wavers = stats.norm.isf(error_rate / (2 * count)) * _wavering(codes, batches, surprise, weight, groups)
+    return _Band(off - reach - wavers - dust, off + reach + wavers + dust)
+
+
+def _wavering(codes: Groups, batches: Groups, surprise: Floats, weight: Floats, groups: int) -> float:
+    """Standard deviation by which slices differ from batch to batch beyond chance; 0 if it may be chance."""
+    if not len(codes):
+        return 0.0
+    keys = batches * groups + codes
+    sums, weights = (np.bincount(keys, weights=values) for values in (surprise, weight))
+    squares = float(np.square(weights).sum())
+    variance = float((np.square(sums) - weights).sum()) / squares
+    return float(np.sqrt(variance)) if variance > 2 * np.sqrt(2 / squares) else 0.0
+
+
+def _cuts(window: Labelled, reference: Labelled | None) -> Iterator[_Cut]:
+    for column in window.frame.columns:
+        before = reference.frame[column] if reference is not None and column in reference.frame else None
+        cut = _cut(column, window.frame[column], before)
+        if cut is not None and len(cut.names) > 1:
+            yield cut
+
+
+def _cut(column: str, now: pd.Series, before: pd.Series | None) -> _Cut | None:
+    both = now if before is None else pd.concat([before, now], ignore_index=True)
+    if pd.api.types.is_numeric_dtype(both) and not pd.api.types.is_bool_dtype(both) and both.nunique() > _MOST_VALUES:
+        of = before if before is not None and before.notna().any() else now
+        edges = np.unique(np.quantile(of.dropna().to_numpy(dtype=np.float64), np.linspace(0, 1, _BINS + 1)[1:-1]))
+        numbers = both.to_numpy(dtype=np.float64, na_value=np.nan)
+        codes = np.where(np.isnan(numbers), len(edges) + 1, np.searchsorted(edges, numbers, side="right"))
+        names = _stretches(edges)
+    elif pd.api.types.is_datetime64_any_dtype(both):
+        return None
+    else:
+        codes, values = pd.factorize(both.astype("object"), use_na_sentinel=False)
+        names = ["missing" if pd.isna(value) else str(value) for value in values]
+    split = 0 if before is None else len(before)
+    return _frequent(column, names, codes.astype(np.intp), split)
+
+
+def _frequent(column: str, names: Sequence[str], codes: Groups, split: int) -> _Cut:
+    """Only groups with enough rows in the window, and no more than can be looked through."""
+    sizes = np.bincount(codes[split:], minlength=len(names))
+    kept = [index for index in np.argsort(-sizes, kind="stable")[:_MOST_GROUPS] if sizes[index] >= FEWEST_ROWS]
+    place = np.full(len(names), -1, dtype=np.intp)
+    place[kept] = np.arange(len(kept))
+    return _Cut(column, tuple(names[index] for index in kept), place[codes[split:]], place[codes[:split]])
+
+
+def _stretches(edges: Floats) -> list[str]:
+    ends = [f"{edge:.4g}" for edge in edges]
+    inner = [f"{low} to {high}" for low, high in pairwise(ends)]
+    return [f"below {ends[0]}", *inner, f"{ends[-1]} or more", "missing"]
+
+
+def _cells(chances: Floats) -> Groups:
+    edges = np.unique(np.quantile(chances, np.linspace(0, 1, _CELLS + 1)[1:-1])) if len(chances) else np.empty(0)
+    return np.searchsorted(edges, chances, side="right")
+
+
+def _members(cuts: Sequence[_Cut], one: Slice) -> NDArray[np.bool_]:
+    cut = next(cut for cut in cuts if cut.column == one.column)
+    return np.asarray(cut.codes == cut.names.index(one.value))
+
+
+def _left(cut: _Cut, rows: NDArray[np.bool_]) -> _Cut:
+    return replace(cut, codes=cut.codes[rows])
