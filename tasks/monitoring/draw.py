@@ -41,7 +41,7 @@ def draw_report(
     if champion is None:
         raise NothingServes(case_name)
     reference = read_reference(project, case_name, champion.version)
-    start = as_of - params.monitoring.window
+    start = (as_of - params.monitoring.window).replace(minute=0, second=0, microsecond=0)
     found = read_current(answers, Wanted.of(reference.about, params.monitoring.inputs.sample_rows), start, as_of)
     kinds, left_out = _kinds(case, params)
     sides = Sides(reference.sample, found.sample, kinds, reference.about.rows, found.rows, left_out)

@@ -51,7 +51,8 @@ def foresee(project: Project, case_name: str, as_of: datetime, answers: Answers)
     """
     params = project.params(case_name)
     champion = Registry(project).holder(case_name, "champion")
-    window = Watched(case_name, as_of, as_of - params.monitoring.window, champion.version if champion else None)
+    start = (as_of - params.monitoring.window).replace(minute=0, second=0, microsecond=0)
+    window = Watched(case_name, as_of, start, champion.version if champion else None)
     if champion is None:
         return window.both(Answer.waiting, f"`{case_name}` has no champion yet, so that nobody's answers are watched.")
     try:
@@ -235,6 +236,12 @@ def _estimated(
     project: Project, reference: Reference, found: Current, window: Watched
 ) -> tuple[Verdict, tuple[Figure, ...]]:
     case, params = project.case(window.case), project.params(window.case)
+    if case.problem is Problem.regression:
+        _, missing = comparable(reference.sample[list(reference.about.used)], found.sample)
+        if missing:
+            why = "; ".join(f"`{name}`: {reason}" for name, reason in missing.items())
+            text = f"The errors of a regression are estimated from its inputs, and the window lacks some: {why}."
+            return window.verdict(Monitor.estimated, Answer.unknown, text, found.rows), ()
     units = reference.units(params.monitoring.window)
     outlook = _Outlook(
         *learn_estimator(case, params, reference.known(units)),
@@ -349,7 +356,7 @@ def _slice_figures(params: Params, outlook: _Outlook, found: Current, window: Wa
     """Estimates for the groups of the sampled rows."""
     some = found.sampled_answers
     figures: list[Figure] = []
-    for column in params.monitoring.outcomes.slices:
+    for column in params.monitoring.outcomes.slices or params.gate.slices.columns:
         if column not in found.sample or found.sample[column].isna().all():
             continue
         for value, members in groups(found.sample[column], params.gate.slices):
