@@ -17,7 +17,7 @@ _KEY = "evergreen: skew !"
 """Sixteen characters, fixed: the same requests are drawn on every machine."""
 _ALL = 2**64 - 1
 _ALIKE = 1e-9
-"""Relative: for numbers that were written as text, and linear models, whose last bits depend on the rows beside."""
+"""Relative: for numbers written as text, and for linear models, whose last bits depend on the rows beside."""
 DUST = 0.01
 """A feature that differs in no larger share of the rows was corrected at the source, and is named, and alarms nobody."""
 

@@ -102,7 +102,7 @@ def timeless_rows(rows: str, labels: str) -> str:
     mine = ", ".join(f"p.{name}" for name in ROW)
     return (
         f"SELECT {mine}, l.label, l.labelled_at, l.known_at, l.version AS label_version, {apart} AS label_apart, p.day "
-        f"FROM (SELECT p.*, {DAY} AS day FROM {rows} p WHERE event_time IS NULL) p "
+        f"FROM (SELECT {mine}, entity, answered_at, {DAY} AS day FROM {rows} p WHERE event_time IS NULL) p "
         f"JOIN {labels} l ON p.entity = l.entity WHERE {apart} <= {round(NEAR.total_seconds() * 1e6)} "
         f"QUALIFY row_number() OVER (PARTITION BY {mine} ORDER BY label_apart, l.event_time) = 1"
     )
