@@ -40,8 +40,9 @@ class LoadLimits(Frozen):
 class TechnicalLimits(Frozen):
     """What a challenger may cost in operation, whatever it predicts."""
 
-    error_rate: Rate = 0.005
-    """Of its rows that it failed to answer: error, timeout, overload."""
+    error_rate: Rate = 0.002
+    """Of its rows that it failed to answer (error, timeout, overload), beyond the champion's own share. In the shadow,
+    five times as many may go unscored: a gateway under load drops them."""
     fallback_rate: Rate = 0.05
     """Of its rows that somebody else answered, for whatever reason, beyond the champion's own share."""
     latency_ratio: Annotated[float, Field(gt=1)] = 1.5
@@ -53,9 +54,11 @@ class ModelLimits(Frozen):
 
     disagreement: NotNegative = 0.5
     """How much larger the mean difference of the two models' predictions may be than at evaluation, as a share."""
+    dust: NotNegative = 0.02
+    """And by how much in any case: in probability, or as a share of eight mean absolute errors for a regression."""
     shift: NotNegative = 0.1
-    """How far the challenger's mean prediction may lie from where evaluation expected it relative to the champion's:
-    in probability, or as a share of the champion's mean for a regression."""
+    """How far the challenger's mean prediction may lie from where evaluation expected it, relative to the champion's;
+    on the same scale."""
 
 
 class Costs(Frozen):

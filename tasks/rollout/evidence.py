@@ -51,6 +51,7 @@ class Seen:
     """Of them, in the last period."""
     failed: Floats = field(default_factory=_none, repr=False)
     fell_back: Floats = field(default_factory=_none, repr=False)
+    champion_failed: float = 0.0
     champion_fell_back: float = 0.0
     seconds: Floats = field(default_factory=_none, repr=False)
     champion_seconds: Floats = field(default_factory=_none, repr=False)
@@ -85,6 +86,7 @@ class Watched:
         return Seen(
             rows=sum(part.rows for part in parts),
             rows_here=last.rows,
+            champion_failed=float(np.mean([part.champion_failed for part in parts])),
             champion_fell_back=float(np.mean([part.champion_fell_back for part in parts])),
             labels_here=len(last.losses),
             arms=(arms[0], arms[1]),
@@ -132,7 +134,8 @@ class Watched:
             rows=len(ours),
             failed=_marks(ours["fallback"].isin(FAILURES)),
             fell_back=_marks(ours["fallback"].notna()),
-            champion_fell_back=float(theirs["fallback"].notna().mean()) if len(theirs) else 0.0,
+            champion_failed=_marked(theirs["fallback"].isin(FAILURES)),
+            champion_fell_back=_marked(theirs["fallback"].notna()),
             seconds=_seconds(ours),
             champion_seconds=_seconds(theirs),
             shifts=matched(said[0], said[1], share) if split else _NONE,
@@ -183,6 +186,11 @@ def _seconds(rows: pd.DataFrame) -> Floats:
 
 def _marks(marked: "pd.Series[bool]") -> Floats:
     return np.asarray(marked, dtype=np.float64)
+
+
+def _marked(marked: "pd.Series[bool]") -> float:
+    """The share of rows that are marked."""
+    return float(marked.mean()) if len(marked) else 0.0
 
 
 def _unanswered(champion: pd.DataFrame, challenger: pd.DataFrame, theirs: np.ndarray, period: Period) -> Floats:

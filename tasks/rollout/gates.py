@@ -19,8 +19,8 @@ from tasks.rollout.expected import Expected
 from tasks.rollout.losses import Loss, cost_bounds, loss_of
 
 _SPENT = {
-    "errors": 0.15,
-    "fallbacks": 0.1,
+    "errors": 0.2,
+    "fallbacks": 0.05,
     "p95": 0.1,
     "p99": 0.1,
     "disagreement": 0.05,
@@ -29,6 +29,7 @@ _SPENT = {
     "value": 0.1,
 }
 """What part of the error rate each rule may spend."""
+_SHADOW_SLACK = 5
 _FEWEST_TO_TIME = 100
 """Of the champion's requests, before its latencies say anything."""
 
@@ -73,8 +74,8 @@ class Gates:
     def _errors(self, seen: Seen) -> Reason:
         shadow = self.state.stage.kind == "shadow"
         what = "rows not scored in the shadow" if shadow else "rows it failed to answer"
-        bound = self.params.technical.fallback_rate if shadow else self.params.technical.error_rate
-        return self._share("errors", seen.failed, bound, what)
+        bound = self.params.technical.error_rate * (_SHADOW_SLACK if shadow else 1) + seen.champion_failed
+        return self._share("errors", seen.failed, min(0.99, bound), what)
 
     def _fallbacks(self, seen: Seen) -> Reason:
         bound = min(0.99, self.params.technical.fallback_rate + seen.champion_fell_back)
@@ -97,7 +98,8 @@ class Gates:
     def _disagreement(self, seen: Seen) -> tuple[Reason, ...]:
         if self.state.stage.kind != "shadow":
             return ()
-        bound = min(0.99, self.expected.disagreement * (1 + self.params.model.disagreement) + 0.001)
+        limits = self.params.model
+        bound = min(0.99, self.expected.disagreement * (1 + limits.disagreement) + limits.dust)
         test = self._surely_above("disagreement", seen.distances, Loss("distance", 1.0), bound)
         text = (
             f"predictions differ by {_mean(seen.distances):.4f} on average, {self.expected.disagreement:.4f} at "

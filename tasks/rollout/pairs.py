@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from tasks.evaluation.predictions import Floats
 
+_ROUNDING = 1e-9
+
 
 def per_champion_rows(share: float) -> tuple[int, int]:
     """How many rows of the champion and of the challenger make one pair when the challenger answers `share`."""
     if share <= 0.5:
-        return max(1, int((1 - share) / share)), 1
-    return 1, max(1, int(share / (1 - share)))
+        return max(1, int((1 - share) / share + _ROUNDING)), 1
+    return 1, max(1, int(share / (1 - share) + _ROUNDING))
 
 
 def matched(champion: Floats, challenger: Floats, share: float) -> Floats:

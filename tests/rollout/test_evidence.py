@@ -1,0 +1,168 @@
+"""Evidence: whose rows are whose, what is paired with what, and in which order it is taken."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs.case import Problem
+from configs.rollout import Costs, RolloutParams
+from tasks.records import Rollout
+from tasks.rollout.evidence import Period, Seen, Watched, columns_of
+from tasks.rollout.expected import Expected, expected
+from tasks.rollout.losses import loss_of, row_costs, row_losses
+from tasks.rollout.pairs import matched, per_champion_rows
+from tasks.rollout.stages import begin, following
+
+AT = datetime(2026, 5, 4, 12, tzinfo=UTC)
+END = AT + timedelta(hours=1)
+EXPECTED = Expected(rows=100, disagreement=0.1, shift=0.0, scale=1.0, champion_loss=0.5, deviation=0.4)
+
+
+def state(number: int) -> Rollout:
+    found = begin("3", "2", RolloutParams(steps=(0.5, 1.0)), 0.5, AT)
+    for _ in range(number):
+        found = following(found, (), AT)
+    return found
+
+
+def row(number: int, role: str, version: str | None, probability: float, **more: Any) -> dict[str, Any]:
+    answered = AT + timedelta(seconds=number)
+    return {
+        "request_id": f"r{number}",
+        "row": 0,
+        "role": role,
+        "model_version": version,
+        "fallback": None,
+        "received_at": answered - timedelta(milliseconds=4),
+        "answered_at": answered,
+        "prediction": int(probability >= 0.5),
+        "probability": probability,
+        **more,
+    }
+
+
+def seen(number: int, rows: list[dict[str, Any]], labels: dict[int, float] | None = None, **more: Any) -> Seen:
+    answers = pd.DataFrame(rows, columns=columns_of(Problem.binary))
+    known = answers.assign(
+        label=answers["request_id"].str[1:].astype(int).map(labels or {}), labelled_at=answers["answered_at"]
+    )
+    now = state(number)
+    return Watched(Problem.binary, now, EXPECTED, **more).seen(
+        [Period(now.stage, AT, END)], answers, known[known["label"].notna()]
+    )
+
+
+def test_in_the_shadow_the_same_row_is_compared() -> None:
+    rows = [row(1, "champion", "2", 0.2), row(2, "champion", "2", 0.8), row(3, "champion", "2", 0.5)]
+    rows += [row(2, "shadow", "3", 0.6), row(1, "shadow", "3", 0.3)]
+    found = seen(1, rows, {1: 0.0, 2: 1.0})
+    assert (found.rows, found.labels_here) == (2, 2)
+    assert sorted(found.shifts) == pytest.approx([-0.2, 0.1])
+    assert sorted(found.losses) == pytest.approx(sorted([np.log(0.8 / 0.7), np.log(0.8 / 0.6)]))
+    assert found.failed.tolist() == [0, 0, 1], "one of the champion's rows was not scored in the shadow"
+
+
+def test_rows_that_the_shadow_may_still_score_are_not_missed() -> None:
+    late = {"answered_at": END - timedelta(seconds=1)}
+    rows = [row(1, "champion", "2", 0.2), row(1, "shadow", "3", 0.3), row(2, "champion", "2", 0.2, **late)]
+    assert seen(1, rows).failed.tolist() == [0]
+
+
+def test_other_versions_and_other_times_are_left_out() -> None:
+    rows = [row(1, "champion", "1", 0.2), row(1, "shadow", "3", 0.3), row(-5, "champion", "2", 0.2)]
+    assert seen(1, rows).rows == 0
+
+
+def test_a_row_that_fell_back_to_the_champion_was_the_challengers() -> None:
+    rows = [
+        row(1, "challenger", "3", 0.4),
+        row(2, "fallback", "2", 0.4, fallback="error"),
+        row(3, "fallback", "2", 0.4, fallback="confidence"),
+        row(4, "champion", "2", 0.4),
+        row(5, "fallback", "1", 0.4, fallback="error"),
+    ]
+    found = seen(2, rows)
+    assert (found.failed.tolist(), found.fell_back.tolist()) == ([0, 1, 0], [0, 1, 1])
+    assert found.champion_fell_back == 0.5
+
+
+def test_once_everything_is_the_challengers_turn_every_fallback_is_its_own() -> None:
+    assert seen(3, [row(1, "fallback", "1", 0.4, fallback="error"), row(2, "challenger", "3", 0.4)]).failed.sum() == 1
+    after = seen(4, [row(1, "fallback", None, 0.4, fallback="timeout"), row(2, "champion", "3", 0.4)])
+    assert after.failed.tolist() == [1, 0]
+
+
+def test_latency_is_of_requests_not_of_their_rows() -> None:
+    rows = [row(1, "challenger", "3", 0.4), row(1, "challenger", "3", 0.5, row=1), row(2, "champion", "2", 0.5)]
+    found = seen(2, rows)
+    assert (len(found.seconds), found.rows) == (1, 2)
+    assert found.champion_seconds == pytest.approx([0.004])
+
+
+def test_evidence_comes_in_the_order_in_which_labels_became_known() -> None:
+    rows = [row(n, role, v, p) for n, role, v, p in [(1, "challenger", "3", 0.9), (2, "challenger", "3", 0.1)]]
+    rows += [row(3, "champion", "2", 0.5), row(4, "champion", "2", 0.5)]
+    answers = pd.DataFrame(rows, columns=columns_of(Problem.binary))
+    arrived = [AT + timedelta(hours=h) for h in (9, 5, 5, 6)]
+    now = state(2)
+    found = Watched(Problem.binary, now, EXPECTED).seen(
+        [Period(now.stage, AT, END)], answers, answers.assign(label=1.0, labelled_at=arrived)
+    )
+    assert found.losses == pytest.approx([np.log(0.5 / 0.1), np.log(0.5 / 0.9)])
+
+
+def test_costs_follow_the_matrix_of_the_case() -> None:
+    costs = Costs(true_positive=-1, false_positive=1, false_negative=5, true_negative=0, threshold=0.3)
+    assert row_costs(costs, np.array([0.3, 0.3, 0.29, 0.29]), np.array([1, 0, 1, 0.0])).tolist() == [-1, 1, 5, 0]
+    rows = [row(1, "champion", "2", 0.2), row(1, "shadow", "3", 0.4)]
+    assert seen(1, rows, {1: 1.0}, costs=costs).costs.tolist() == [-6]
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.05, (19, 1)), (0.25, (3, 1)), (0.5, (1, 1)), (0.75, (1, 3))])
+def test_rows_of_the_smaller_arm_are_set_against_the_mean_of_the_larger(share: float, rows: tuple[int, int]) -> None:
+    assert per_champion_rows(share) == rows
+
+
+def test_a_matched_difference_has_the_difference_of_the_arms_for_its_mean_while_the_world_changes() -> None:
+    draw = np.random.default_rng(3)
+    world = np.linspace(0, 1, 40_000)  # both lose more and more
+    loss = draw.random(40_000) + world
+    challenger = draw.random(40_000) < 0.25
+    found = matched(loss[~challenger], loss[challenger] + 0.1, 0.25)
+    assert len(found) == pytest.approx(10_000, rel=0.05)
+    assert found.mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_losses_are_bounded_whatever_was_said() -> None:
+    sure = pd.DataFrame({"probability": [0.0, 1.0]})
+    loss = loss_of(Problem.binary, 1.0)
+    assert row_losses(Problem.binary, loss, sure, pd.Series([1.0, 1.0])).tolist() == [loss.highest, 0.0]
+    far = pd.DataFrame({"prediction": [1e9]})
+    assert row_losses(Problem.regression, loss_of(Problem.regression, 2.0), far, pd.Series([0.0])).tolist() == [16.0]
+
+
+@pytest.mark.parametrize(
+    ("problem", "table", "disagreement"),
+    [
+        (Problem.binary, {"label": [1.0, 0.0], "candidate": [0.6, 0.4], "champion": [0.5, 0.5]}, 0.1),
+        (Problem.regression, {"label": [10.0, 10.0], "candidate": [12.0, 12.0], "champion": [11.0, 11.0]}, 1 / 128),
+        (
+            Problem.multiclass,
+            {
+                "label": ["a", "b"],
+                "candidate_a": [0.6, 0.6],
+                "candidate_b": [0.4, 0.4],
+                "champion_a": [0.7, 0.2],
+                "champion_b": [0.3, 0.8],
+            },
+            0.5,
+        ),
+    ],
+)
+def test_what_is_expected_comes_from_the_rows_that_judged_both(
+    problem: Problem, table: dict[str, Any], disagreement: float
+) -> None:
+    assert expected(problem, pd.DataFrame(table), None).disagreement == pytest.approx(disagreement)
