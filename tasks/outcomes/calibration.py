@@ -124,6 +124,20 @@ def ranked_pairs(logits: Floats, hits: Floats, groups: Groups, errors: Floats | 
     return RankedPairs(first, np.abs(gap), higher, error)
 
 
+def stretched(scores: Floats, hits: Floats) -> Floats:
+    """The scores as chances again, by the line of their log odds that fits the events best (Platt 1999)."""
+    own = _own(scores, follows=True)
+    inputs = np.stack([np.ones(len(own)), own], axis=1)
+    line = np.array([0.0, 1.0])
+    for _ in range(25):
+        chance = expit(inputs @ line)
+        weight = chance * (1 - chance)
+        # A trace of the line we began with keeps the fit finite where the events are all alike.
+        pull = inputs.T @ (hits - chance) - 1e-3 * (line - [0.0, 1.0])
+        line = line + np.clip(np.linalg.solve(inputs.T @ (inputs * weight[:, None]) + 1e-3 * np.eye(2), pull), -2, 2)
+    return np.asarray(expit(inputs @ line), dtype=np.float64)
+
+
 def usual(surprise: Floats, weight: Floats, batches: Groups, error_rate: float) -> float:
     """How far whole batches are off beyond chance: a bound that as many batches all keep, but for `error_rate`.
 

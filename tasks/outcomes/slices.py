@@ -19,7 +19,7 @@ from scipy.special import expit, logit
 
 from tasks.evaluation.predictions import Floats
 from tasks.evaluation.slices import holm
-from tasks.outcomes.calibration import DUST, Calibration, Groups
+from tasks.outcomes.calibration import DUST, Calibration, Groups, stretched
 from tasks.outcomes.tail import Sums, log_upper_tail
 
 FEWEST_ROWS = 20
@@ -119,9 +119,10 @@ def scan(window: Labelled, reference: Labelled | None, error_rate: float, *, fol
 
 
 def _chances(window: Labelled, *, follows: bool) -> Floats:
-    """The chance of each row's event if only the whole window had changed."""
-    whole = Calibration.fit(window.scores, window.hits, np.zeros(len(window), dtype=np.intp), 0.05, follows=follows)
-    return whole.chances(window.scores)
+    """The chance of each row's event if only the whole window had changed: by one line of log odds, then bin by bin."""
+    scores = stretched(window.scores, window.hits) if follows else window.scores
+    whole = Calibration.fit(scores, window.hits, np.zeros(len(window), dtype=np.intp), 0.05, follows=follows)
+    return whole.chances(scores)
 
 
 def _ask(
