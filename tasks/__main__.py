@@ -5,10 +5,7 @@ import importlib
 import logging
 import sys
 
-from configs.environment import apply
-from configs.errors import EvergreenError
-from configs.project import Project
-from tasks.errors import NothingOrdered
+from tasks.standby import hand_over
 
 STAGES = {
     "ingest": "tasks.ingestion.ingest",
@@ -23,6 +20,12 @@ REFUSED = 3
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one stage; a failure meant for people is printed without a traceback."""
+    # Not above: a stage that is handed over needs none of it.
+    from configs.environment import apply  # noqa: PLC0415
+    from configs.errors import EvergreenError  # noqa: PLC0415
+    from configs.project import Project  # noqa: PLC0415
+    from tasks.errors import NothingOrdered  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(prog="python -m tasks", description=__doc__)
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("case")
@@ -44,4 +47,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    handed_over = hand_over(sys.argv[1:])
+    sys.exit(main() if handed_over is None else handed_over)

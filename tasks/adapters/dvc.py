@@ -44,7 +44,10 @@ def reproduce_stage(project: Project, stage: str, case: str) -> bool:
 def keep_ready(project: Project) -> None:
     """Have a DVC imported and waiting for this project's commands, until `stand_down` or the end of this process."""
     if project.root not in _standbys:
-        _standbys[project.root] = Standby(project.root, _environment(project))
+        project.stores.mkdir(parents=True, exist_ok=True)
+        # Relative to the root, where stages run: an address of a socket may have a hundred letters.
+        address = (project.stores / f"stages-{os.getpid()}.socket").relative_to(project.root)
+        _standbys[project.root] = Standby(project.root, _environment(project), address)
 
 
 def stand_down(project: Project) -> None:

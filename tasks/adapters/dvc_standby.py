@@ -19,6 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from tasks.standby import ADDRESS
+
 _WARM = ("dvc.cli.parser", "dvc.repo", "dvc.repo.reproduce", "dvc.repo.push", "dvc.stage.run", "dvc_data.index")
 """What a command imports on its way; the rest follows from these."""
 _LONGEST = 65536
@@ -34,19 +36,20 @@ class Ended(NamedTuple):
 
 
 class Standby:
-    """A waiting DVC and the link to it."""
+    """A waiting DVC and the link to it; beside it wait the libraries of its stages, at the address `stages`."""
 
-    def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str], stages: Path) -> None:
         self._link, theirs = socket.socketpair()
+        self._stages = root / stages
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tasks.adapters.dvc_standby", str(theirs.fileno())],
                 cwd=root,
-                env=environment,
+                env={**environment, ADDRESS: str(stages)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                # A group of its own: killing it takes the standby, the command and the command's stage.
+                # A group of its own: killing it takes both standbys, the command, and the command's stage.
                 start_new_session=True,
                 pass_fds=[theirs.fileno()],
             )
@@ -70,6 +73,7 @@ class Standby:
         """Let it go; a command that is on its way is not interrupted."""
         self._link.close()
         self._process.wait()
+        self._stages.unlink(missing_ok=True)
 
     def kill(self) -> None:
         """Kill it with all that runs under it."""
@@ -138,5 +142,14 @@ def _carry_out(arguments: list[str], said: int, ended: int, lock: int) -> None:
     os.write(ended, str(code).encode())
 
 
+def _main(descriptor: int) -> None:
+    address = os.environ[ADDRESS]
+    Path(address).unlink(missing_ok=True)
+    # The libraries go when nobody has their standard input open: neither this process, nor a command on its way.
+    libraries = [sys.executable, "-m", "tasks.standby", address]
+    with socket.socket(fileno=descriptor) as link, subprocess.Popen(libraries, stdin=subprocess.PIPE):
+        _wait_for_commands(link)
+
+
 if __name__ == "__main__":
-    _wait_for_commands(socket.socket(fileno=int(sys.argv[1])))
+    _main(int(sys.argv[1]))

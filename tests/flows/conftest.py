@@ -115,7 +115,11 @@ def processes_of(project: Project) -> list[int]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])
 def stack(judged: Project, request: pytest.FixtureRequest) -> Iterator[RunningStack]:
-    """A clone in which `evergreen up` runs and every version waits for a person."""
+    """A clone in which `evergreen up` runs and every version waits for a person.
+
+    `refusing`: on SQLite, at a place that refuses a second training run.
+    """
+    change_place(judged, when_busy="refuse" if request.param == "refusing" else "wait")
     _on_free_ports(judged)
     _ask_always(judged)
     environment = {**os.environ, "EVERGREEN_ROOT": str(judged.root), "PYTHONPATH": str(judged.root)}
@@ -132,12 +136,15 @@ def stack(judged: Project, request: pytest.FixtureRequest) -> Iterator[RunningSt
         _drop(database)
 
 
+def change_place(project: Project, **values: object) -> None:
+    """Set values of the place `local`."""
+    path = project.root / "configs" / "places" / "local.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}))
+
+
 def _on_free_ports(clone: Project) -> None:
-    path = clone.root / "configs" / "places" / "local.yaml"
-    place = yaml.safe_load(path.read_text())
-    place["ports"] = {"prefect": _free_port(), "mlflow": _free_port()}
-    place["gateway"] = {"port": _free_port(), "workers": 1}
-    path.write_text(yaml.safe_dump(place))
+    ports = {"prefect": _free_port(), "mlflow": _free_port()}
+    change_place(clone, ports=ports, gateway={"port": _free_port(), "workers": 1})
 
 
 def _ask_always(clone: Project) -> None:

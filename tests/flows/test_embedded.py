@@ -14,7 +14,7 @@ from configs.project import Project
 from tasks.adapters.history import History
 from tasks.adapters.locks import acquire
 from tasks.adapters.registry import Registry
-from tests.flows.conftest import processes_of
+from tests.flows.conftest import change_place, processes_of
 
 pytestmark = pytest.mark.slow
 AS_OF = "2011-04-11T02:00"
@@ -30,11 +30,6 @@ def evergreen(project: Project, *arguments: str) -> "subprocess.CompletedProcess
         check=False,
         timeout=240,
     )
-
-
-def change_place(project: Project, **values: object) -> None:
-    path = project.root / "configs" / "places" / "local.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}))
 
 
 def change_params(project: Project, section: str, **values: object) -> None:
