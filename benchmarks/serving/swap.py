@@ -128,10 +128,10 @@ def _swapped(server: Server, changer: Changer, load: Load, workers: int) -> tupl
         running.stop()
     assert load.changes
     seen = [Seen(float(at), int(port), version) for at, port, version in map(str.split, load.changes.open())]
-    return [_change(told, seen, owners) for told in done], result
+    return [change_of(told, seen, owners) for told in done], result
 
 
-def _change(told: dict[str, Any], seen: Sequence[Seen], owners: dict[int, int]) -> Change:
+def change_of(told: dict[str, Any], seen: Sequence[Seen], owners: dict[int, int]) -> Change:
     first: dict[int, float] = {}
     for one in seen:
         if one.at >= told["begun"] and one.version == told["champion"] and one.port in owners:

@@ -1,0 +1,77 @@
+"""Decides on a rollout from a process of its own, and says when it decided and when the registry had it.
+
+    python -m benchmarks.rollout.decider      in a clone; reads `full`, `promote` and `fail`
+
+For each line one line of JSON: what was done, which version answers everybody now, and times in seconds since 1970.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from benchmarks.serving.ours import CASE
+from configs.environment import apply
+from configs.project import Project
+
+CHAMPION, CHALLENGER = "1", "2"
+
+
+def main() -> None:
+    project = Project.here()
+    apply(project)
+    from tasks.adapters.registry import Registry  # noqa: PLC0415 - MLflow reads the environment when imported
+    from tasks.promotion.decide import decide  # noqa: PLC0415
+    from tasks.records import Approval, Reason  # noqa: PLC0415
+    from tasks.rollout.carry import carry_on, under_way  # noqa: PLC0415
+
+    written: dict[str, float] = {}
+
+    def timed(write: Callable[..., None]) -> Callable[..., None]:
+        def run(*given: Any) -> None:
+            write(*given)
+            written.setdefault("written", time.time())
+
+        return run
+
+    Registry.move_alias = timed(Registry.move_alias)  # type: ignore[method-assign] # a stopwatch at the first write
+    Registry.set_traffic = timed(Registry.set_traffic)  # type: ignore[method-assign]
+    registry = Registry(project)
+
+    def look(*, passed: bool) -> None:
+        state = under_way(project, CASE)
+        assert state is not None
+        written.clear()
+        written["begun"] = time.time()
+        reason = Reason(rule="errors", passed=passed, text="planted")
+        carry_on(project, state, CASE, (reason,), datetime.now(UTC))
+
+    _say({"ready": True})
+    for line in sys.stdin:
+        match line.strip():
+            case "full":
+                registry.tag(CASE, CHALLENGER, {"status": "awaiting approval"})
+                registry.move_alias(CASE, "challenger", CHALLENGER)
+                signed = {"by": "benchmark", "reason": "to be measured", "channel": "cli"}
+                decide(project, Approval(case=CASE, version=CHALLENGER, approve=True, at=datetime.now(UTC), **signed))
+                look(passed=True)
+                answering = CHALLENGER
+            case "promote":
+                look(passed=True)
+                answering = CHALLENGER
+            case "fail":
+                look(passed=False)
+                answering = CHAMPION
+            case _:
+                sys.exit(f"not understood: {line!r}; expected full, promote or fail")
+        _say({"done": line.strip(), "champion": answering, **written})
+
+
+def _say(what: dict[str, Any]) -> None:
+    print(json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""How fast a challenger that fails a gate is away from users, on every worker, under load.
+
+    uv run python -m benchmarks.rollout.rollback [--cycles 10] [--rate 500]
+
+A challenger that answers everybody fails a rule, in turn as challenger (canary at 100 %) and as champion just promoted.
+Measured from the decision (before it is written down anywhere) to each worker's first answer by the old champion.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import yaml
+
+from benchmarks.serving.instruments import CACHE, ROOT, Load, Running, end_cleanly, run_load
+from benchmarks.serving.ours import CASE, environment, prepare, say, start_gateway, write_flights
+from benchmarks.serving.processes import owners_of_connections
+from benchmarks.serving.swap import Change, Changer, Seen, change_of
+from configs.project import Project
+
+_CONNECTIONS = 32
+_SETTLE = 1.5
+_FOR_LONG = 3600.0
+KINDS = {"canary at 100 %": ("full",), "just promoted": ("full", "promote")}
+ROLLOUT = {"strategy": "canary", "steps": [1.0], "canary": {"hours": 0, "requests": 0}, "warm_hours": 24}
+
+
+def main() -> None:
+    end_cleanly()
+    asked = _arguments()
+    prepared = prepare(asked.cache)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evergreen-rollback-")))
+        project = stack.enter_context(prepared.clone("asked"))
+        _staged(project)
+        decider = stack.enter_context(_decider(project))
+        server = stack.enter_context(start_gateway(project, {"workers": asked.workers}))
+        requests = write_flights(project, scratch)
+        run_load(server.port, Load(requests, _CONNECTIONS, seconds=2))
+        changes = scratch / "changes"
+        load = Load(requests, _CONNECTIONS, seconds=_FOR_LONG, rate=asked.rate, changes=changes)
+        running = Running(server.port, load)
+        try:
+            time.sleep(_SETTLE)
+            owners = owners_of_connections(server)
+            if len(set(owners.values())) != asked.workers:
+                raise RuntimeError("not every worker has a connection; run it again")
+            told = []
+            for cycle in range(asked.cycles):
+                for kind, before in KINDS.items():
+                    for what in before:
+                        decider.change(what)
+                        time.sleep(_SETTLE)
+                    told.append((kind, decider.change("fail")))
+                    time.sleep(_SETTLE)
+                say(f"cycle {cycle + 1} of {asked.cycles}")
+            result = running.end()
+        finally:
+            running.stop()
+        seen = [Seen(float(at), int(port), version) for at, port, version in map(str.split, changes.open())]
+    found = {kind: [change_of(one, seen, owners) for of, one in told if of == kind] for kind in KINDS}
+    print(_table(found))
+    print(f"\n{result.requests:,} requests at {asked.rate:g} a second over {asked.workers} workers, ", end="")
+    print(f"{result.failed} failed; p50 {result.p50:.2f} ms, p99 {result.p99:.2f} ms, worst {result.max:.1f} ms")
+
+
+def _staged(project: Project) -> None:
+    path = project.root / "params.yaml"
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    params[CASE]["rollout"] = ROLLOUT
+    path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+@contextmanager
+def _decider(project: Project) -> Iterator[Changer]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.rollout.decider"],
+        cwd=ROOT,
+        env={**environment(project), "PYTHONPATH": f"{project.root}:{ROOT}"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Changer(process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _table(found: dict[str, Sequence[Change]]) -> str:
+    lines = [
+        "| the challenger was | rollbacks | decision to last worker, ms: p50 | max | registry's write to it: p50 | max |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind, changes in found.items():
+        decided, written = ([max(getattr(one, n).values()) for one in changes] for n in ("from_begun", "from_written"))
+        figures = f"{statistics.median(decided):.0f} | {max(decided):.0f} | {statistics.median(written):.0f}"
+        lines.append(f"| {kind} | {len(changes)} | {figures} | {max(written):.0f} |")
+    return "\n".join(lines)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cycles", type=int, default=10, help="rollbacks of each kind; 2 for a quick look")
+    parser.add_argument("--rate", type=float, default=500.0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
