@@ -1,7 +1,9 @@
 """The stages as Prefect tasks: retried where the outside can fail, kept so that a resumed run repeats nothing."""
 
+import importlib
 import logging
 import os
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -108,6 +110,8 @@ def validate(ordered: Order) -> Windows:
 @task(**_KEPT)
 def train(ordered: Order) -> Candidate:
     """Fit a candidate on the training window."""
+    # While this process waits, it imports what `register` will read the model with.
+    threading.Thread(target=importlib.import_module, args=("skops.io",), daemon=True).start()
     _stage("train", ordered)
     return Candidate.read(Project.here().files(ordered.case).model / "candidate.json")
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import skops.io
 
 from configs.errors import EvergreenError
 from tasks.errors import ArtifactAltered, ArtifactMissing
@@ -30,6 +29,8 @@ TRUSTED_TYPES = (
 
 def save_model(model: Any, path: Path) -> str:
     """Write `model` to `path`, whole or not at all; returns the file's SHA-256."""
+    import skops.io  # noqa: PLC0415 - with scikit-learn it takes two seconds, which who reads no model need not wait for
+
     write_whole(path, lambda part: skops.io.dump(model, part, compression=zipfile.ZIP_DEFLATED))
     return sha256(path)
 
@@ -41,6 +42,8 @@ def load_model(path: Path, expected_sha256: str) -> Any:
     found = sha256(path)
     if found != expected_sha256:
         raise ArtifactAltered(f"The model at {path}", found, expected_sha256)
+    import skops.io  # noqa: PLC0415
+
     untrusted = sorted(set(skops.io.get_untrusted_types(file=path)) - set(TRUSTED_TYPES))
     if untrusted:
         raise EvergreenError(
