@@ -81,7 +81,8 @@ def look(case: str, state: Rollout) -> tuple[Reason, ...]:
     params = project.params(case).rollout
     if state.stage.kind == "load":
         rows = recorded_rows(project, project.case(case), answers, at, params.load.rows)
-        return (*load_check(project, project.case(case), state, rows, params), *stated(project, case, state))
+        loaded = (*load_check(project, project.case(case), state, rows, params), *stated(project, case, state))
+        return (*loaded, *_smoke(project, case, state, loaded, at))
 
     def outcomes(start: datetime, end: datetime, columns: Sequence[str]) -> pd.DataFrame:
         return read_outcomes(project, case, start, end, columns)
