@@ -72,7 +72,7 @@ class Watch:
         since = np.array(state.since) if state.since else np.zeros(size)
         now = (start - _EPOCH) / HOUR
         log_sums, since = restarted(log_sums, since, self.bets.log_ratios(hour), now)
-        log_sums = np.minimum(log_sums, self._most)
+        log_sums = _held(log_sums, self._enough)
         return state.model_copy(
             update={
                 "looks": state.looks + 1,
@@ -161,10 +161,17 @@ class Watch:
         )
 
     @property
-    def _most(self) -> Floats:
-        """Enough of each bet to alarm by itself, and a little more."""
-        most: Floats = self.log_threshold + np.log(len(self.bets.columns)) - self.bets.log_weights + 2.0
-        return most
+    def _enough(self) -> Floats:
+        """What each bet needs to alarm by itself."""
+        enough: Floats = self.log_threshold + np.log(len(self.bets.columns)) - self.bets.log_weights
+        return enough
+
+
+def _held(log_sums: Floats, enough: Floats) -> Floats:
+    """What is more than enough, mostly given away: the order stays, and the way back is short."""
+    more = np.maximum(log_sums - enough, 0.0)
+    held: Floats = np.minimum(log_sums, enough) + np.log1p(more)
+    return held
 
 
 def _in_words(reading: Reading, bet: Bet) -> str:
