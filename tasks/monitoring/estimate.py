@@ -16,7 +16,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from configs.case import Problem
 from tasks.evaluation.predictions import Floats
-from tasks.monitoring.conformal import Residual
+from tasks.monitoring.correction import Past
 
 BETTER_WHEN_LOWER = frozenset({"brier", "mae", "rmse"})
 HEADLINE = {Problem.binary: "auc", Problem.multiclass: "accuracy", Problem.regression: "mae"}
@@ -44,6 +44,11 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    @property
+    def mean_score(self) -> float:
+        """What the window's scores are like: their mean; of several classes that of the largest."""
+        return float((self.scores if self.scores.ndim == 1 else self.scores.max(axis=1)).mean())
 
     def at(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "Answers":
         predicted = None if self.predicted is None else self.predicted[rows]
@@ -208,6 +213,7 @@ class Judged:
     """One stretch of the reference: what would have been estimated without its labels, and what they say."""
 
     unit: int
+    mean_score: float
     estimated: dict[str, Expected]
     realised: dict[str, Expected]
 
@@ -224,14 +230,16 @@ def back_test(answers: Answers, truth: Floats, units: NDArray[np.intp]) -> list[
         for unit in held:
             rows = units == unit
             own = answers.at(rows)
-            judged.append(Judged(int(unit), expected(own, calibration(own)), expected(own, truth[rows])))
+            judged.append(
+                Judged(int(unit), own.mean_score, expected(own, calibration(own)), expected(own, truth[rows]))
+            )
     return judged
 
 
-def residuals(judged: list[Judged], metric: str) -> list[Residual]:
-    """Truth less estimate, where both are defined."""
+def past_of(judged: list[Judged], metric: str) -> list[Past]:
+    """The units in which a metric is defined, as windows that came true."""
     return [
-        Residual(one.realised[metric].value - one.estimated[metric].value, one.estimated[metric].error)
+        Past(one.mean_score, one.estimated[metric].value, one.realised[metric].value, one.estimated[metric].error)
         for one in judged
         if metric in one.realised and metric in one.estimated
     ]

@@ -86,8 +86,9 @@ def _learn_loss(case: Case, params: Params, known: Known) -> tuple[Estimator, li
         for unit in held:
             rows = known.units == unit
             own = np.abs(error[rows])
-            told = model(known.answers.at(rows), known.sample[units == unit])
-            judged.append(Judged(int(unit), told, expected_errors(own, own**2)))
+            answers = known.answers.at(rows)
+            told = model(answers, known.sample[units == unit])
+            judged.append(Judged(int(unit), answers.mean_score, told, expected_errors(own, own**2)))
     return _fit_loss(case, params, known.sample, error[known.sampled]), judged
 
 

@@ -1,14 +1,16 @@
 """foresee: what the champion's answers say about themselves before their labels are in."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from configs.case import Problem
+from configs.case import Case, Problem
 from configs.params import Params
 from configs.project import Project
 from tasks.adapters.journal import Journal
@@ -18,27 +20,21 @@ from tasks.evaluation.predictions import Floats
 from tasks.evaluation.slices import groups
 from tasks.features.artifact import MODEL_FILE, load_model
 from tasks.monitoring.answers import Answers
-from tasks.monitoring.conformal import Reach, Residual, learn
+from tasks.monitoring.correction import Past
 from tasks.monitoring.current import Current, Wanted, read_current
 from tasks.monitoring.errors import ProfileError, ReferenceMissing
-from tasks.monitoring.estimate import (
-    HEADLINE,
-    Expected,
-    Judged,
-    residuals,
-    usual,
-    worse_by,
-)
-from tasks.monitoring.estimator import Estimator, learn_estimator
+from tasks.monitoring.estimate import BETTER_WHEN_LOWER, HEADLINE, Expected, Judged, past_of
+from tasks.monitoring.estimate import Answers as Estimable
+from tasks.monitoring.estimator import learn_estimator
 from tasks.monitoring.movers import comparable, movers
+from tasks.monitoring.outlook import LIKELY, CameTrue, Foreseen, Outlook, apart, look_out
 from tasks.monitoring.reference import Reference, count_scores, kept_at, read_reference
 from tasks.monitoring.score import FEWEST_UNITS, ScoreDrift, drift
 from tasks.verdicts import Answer, Evidence, Figure, Findings, Monitor, Verdict
 
 log = logging.getLogger(__name__)
 
-_REMEMBERED = 26
-"""Windows whose labels are in, that make the interval beside those of the reference."""
+MEAN_SCORE = "mean score"
 _SHOWN = 8
 _FEWEST_IN_A_SLICE = 50
 
@@ -63,6 +59,7 @@ def foresee(project: Project, case_name: str, as_of: datetime, answers: Answers)
     trouble = _too_little(params, reference, found)
     if trouble:
         return window.both(*trouble, rows=found.rows)
+    window = replace(window, rows=found.rows)
     scored = _score_verdict(project, params, reference, found, window)
     estimated, figures = _estimated(project, reference, found, window)
     return Findings(verdicts=(scored.verdict, estimated), figures=(*scored.figures, *figures))
@@ -76,6 +73,7 @@ class Watched:
     as_of: datetime
     start: datetime
     version: str | None
+    rows: int = 0
 
     def verdict(self, monitor: Monitor, answer: Answer, text: str, rows: int = 0, **more: Any) -> Verdict:
         return Verdict(
@@ -212,155 +210,132 @@ def _ask(problem: Problem, model: Any, frame: pd.DataFrame) -> Floats:
     return probabilities[:, 1] if problem is Problem.binary else probabilities
 
 
-@dataclass(frozen=True)
-class _Outlook:
-    """What an estimate is made and judged with."""
-
-    estimator: Estimator
-    judged: list[Judged]
-    past: list[tuple[Figure, Figure]]
-    """Estimates of windows whose labels are in, each with what they said."""
-    confidence: float
-
-    def reach(self, metric: str, now: Expected, rows: int) -> Reach | None:
-        """How far the truth may be, from the reference's windows and those that came true."""
-        told = [
-            Residual(float(true.value or 0) - float(said.value or 0), now.error * float(np.sqrt(rows / said.rows)))
-            for said, true in self.past
-            if said.metric == metric and said.rows
-        ]
-        return learn([*residuals(self.judged, metric), *told[-_REMEMBERED:]], self.confidence)
-
-
 def _estimated(
     project: Project, reference: Reference, found: Current, window: Watched
 ) -> tuple[Verdict, tuple[Figure, ...]]:
     case, params = project.case(window.case), project.params(window.case)
-    if case.problem is Problem.regression:
-        _, missing = comparable(reference.sample[list(reference.about.used)], found.sample)
-        if missing:
-            why = "; ".join(f"`{name}`: {reason}" for name, reason in missing.items())
-            text = f"The errors of a regression are estimated from its inputs, and the window lacks some: {why}."
-            return window.verdict(Monitor.estimated, Answer.unknown, text, found.rows), ()
+    trouble = _inputs_missing(case, reference, found)
+    if trouble:
+        return window.verdict(Monitor.estimated, Answer.unknown, trouble, found.rows), ()
     units = reference.units(params.monitoring.window)
-    outlook = _Outlook(
-        *learn_estimator(case, params, reference.known(units)),
-        _came_true(Journal(project), window),
-        params.monitoring.estimate.confidence,
-    )
-    now = outlook.estimator(found.answers, found.sample)
+    estimator, judged = learn_estimator(case, params, reference.known(units))
+    now, estimate = estimator(found.answers, found.sample), params.monitoring.estimate
+    came = _came_true(Journal(project), window, now)
+    looks = {name: look_out(name, judged, came[name], estimate.largest_drop, estimate.confidence) for name in now}
+    known = {name: look for name, look in looks.items() if look is not None}
     metric = HEADLINE[case.problem]
-    before = usual(outlook.judged)
-    reach = outlook.reach(metric, now[metric], found.rows) if metric in now else None
-    if reach is None or metric not in before:
+    if metric not in known:
         text = (
-            f"{metric} cannot be estimated: the reference holds {len(outlook.judged)} windows of this length with "
-            "labels, and three are needed to know how far an estimate is from the truth."
+            f"{metric} cannot be estimated: the reference holds {len(judged)} windows of this length with labels, and "
+            "three in which it is defined are needed to know how far an estimate is from the truth."
         )
         return window.verdict(Monitor.estimated, Answer.waiting, text, found.rows), ()
-    figures = [*_figures(outlook, now, window, found.rows), *_slice_figures(params, outlook, found, window)]
-    one = _Estimate(metric, now[metric], reach, before[metric], found.rows)
-    limit = params.monitoring.estimate.largest_drop
-    return _judge(window, limit, one, _past_error(metric, outlook)), tuple(figures)
+    figures = _figures(window, known, now, found.answers)
+    figures.append(window.figure("drift", MEAN_SCORE, found.answers.mean_score, found.rows))
+    for group, members in _groups(params, found):
+        some = found.sampled_answers.at(members)
+        figures += _figures(window, known, estimator(some, found.sample.iloc[members]), some, group)
+    look = known[metric]
+    seen = look.see(found.answers.mean_score, now[metric])
+    return _judge(window, look, seen, found.rows, _past_error(look, judged, came[metric])), tuple(figures)
 
 
-@dataclass(frozen=True)
-class _Estimate:
-    """The metric that is judged."""
-
-    metric: str
-    now: Expected
-    reach: Reach
-    before: float
-    """In the reference."""
-    rows: int
+def _inputs_missing(case: Case, reference: Reference, found: Current) -> str:
+    """Why the errors of a regression cannot be estimated from its inputs, if so."""
+    if case.problem is not Problem.regression:
+        return ""
+    _, missing = comparable(reference.sample[list(reference.about.used)], found.sample)
+    why = "; ".join(f"`{name}`: {reason}" for name, reason in missing.items())
+    return f"The errors of a regression are estimated from its inputs, and some cannot be used: {why}." if why else ""
 
 
-def _judge(window: Watched, limit: float, one: _Estimate, past: tuple[Evidence, ...]) -> Verdict:
-    """Alarm if the estimate itself is worse by `limit`, and the whole interval is worse than the reference."""
-    metric, now, reach, before = one.metric, one.now, one.reach, one.before
-    low, high = reach.around(now.value, now.error)
-    best = max((low, high), key=lambda value: -worse_by(metric, value, before))
-    worse = worse_by(metric, now.value, before)
-    alarm = worse >= limit and worse_by(metric, best, before) > 0
+def _judge(window: Watched, look: Outlook, seen: Foreseen, rows: int, past: tuple[Evidence, ...]) -> Verdict:
+    alarm = seen.chance_of_loss >= LIKELY
+    worse = f"{look.tolerated:.0%}" if look.metric in BETTER_WHEN_LOWER else f"{look.tolerated:g}"
     text = (
-        f"Estimated {metric} {now.value:.4f} ({low:.4f} to {high:.4f}, {reach.confidence:.0%} from {reach.windows} "
-        f"earlier windows); {before:.4f} in the reference. An alarm is an estimate worse by {limit:g} with all of its "
-        "interval worse than the reference. What changes given the inputs cannot be seen without labels."
+        f"Estimated {look.metric} {seen.value:.4f} ({seen.low:.4f} to {seen.high:.4f}, {look.reach.confidence:.0%}, "
+        f"from {look.reach.windows} earlier windows); {look.before:.4f} in the reference. It is worse by {worse} with a "
+        f"chance of {seen.chance_of_loss:.0%}; from {LIKELY:.0%} on that is an alarm. A change of what happens given "
+        "the inputs is not seen before labels come."
     )
     return window.verdict(
         Monitor.estimated,
         Answer.alarm if alarm else Answer.clear,
         text,
-        one.rows,
-        statistic=worse,
-        threshold=limit,
-        error_rate=1 - reach.confidence,
+        rows,
+        statistic=seen.chance_of_loss,
+        threshold=LIKELY,
         evidence=past,
-        cause=metric if alarm else "",
+        cause=look.metric if alarm else "",
     )
 
 
-def _past_error(metric: str, outlook: _Outlook) -> tuple[Evidence, ...]:
+def _past_error(look: Outlook, judged: list[Judged], came: Sequence[CameTrue]) -> tuple[Evidence, ...]:
     """How far earlier estimates were from the truth."""
-    back = [abs(one.value) for one in residuals(outlook.judged, metric)]
-    told: list[tuple[str, list[float], int | None]] = [("reference, each window left out", back, None)]
-    true = [
-        (abs(float(true.value or 0) - float(said.value or 0)), _covered(said, true))
-        for said, true in outlook.past
-        if said.metric == metric
-    ]
-    if true:
-        told.append(("windows that came true", [error for error, _ in true], sum(covered for _, covered in true)))
+    back = [abs(past.realised - past.estimated) for past in past_of(judged, look.metric)]
+    told = [("reference, each window left out", back, "")]
+    if came:
+        errors = [abs(one.past.realised - one.told) for one in came]
+        held = f"; the interval held the truth in {sum(one.held for one in came)} of them"
+        told.append(("windows that came true", errors, held))
     return tuple(
         Evidence(
             subject=subject,
-            test=f"mean absolute error of estimated {metric}",
+            test=f"mean absolute error of estimated {look.metric}",
             statistic=float(np.mean(errors)),
-            text=f"{np.mean(errors):.4f} over {len(errors)} windows"
-            + ("" if covered is None else f"; the interval held the truth in {covered} of them"),
+            text=f"{np.mean(errors):.4f} over {len(errors)} windows{more}",
         )
-        for subject, errors, covered in told
+        for subject, errors, more in told
+        if errors
     )
 
 
-def _covered(said: Figure, true: Figure) -> bool:
-    return said.low is not None and said.high is not None and said.low <= float(true.value or 0) <= said.high
-
-
-def _came_true(journal: Journal, window: Watched) -> list[tuple[Figure, Figure]]:
-    """Estimates about the champion with the realised figures of the same windows, the oldest first."""
-    told = {
-        kind: {
-            (figure.metric, figure.start, figure.end): figure
-            for figure in journal.figures(
-                window.case, kind=kind, end=window.start, version=str(window.version), role="champion", slice=""
-            )
-            if figure.value is not None
-        }
-        for kind in ("estimated", "realised")
+def _came_true(journal: Journal, window: Watched, now: Mapping[str, Expected]) -> dict[str, list[CameTrue]]:
+    """For each metric, estimates about the champion with the realised figures of the same windows, the oldest first."""
+    told: dict[tuple[str, str, datetime, datetime], Figure] = {
+        (figure.kind, figure.metric, figure.start, figure.end): figure
+        for figure in journal.figures(
+            window.case, end=window.start, version=str(window.version), role="champion", slice=""
+        )
+        if figure.value is not None
     }
-    return [(figure, told["realised"][key]) for key, figure in told["estimated"].items() if key in told["realised"]]
+    came: dict[str, list[CameTrue]] = {name: [] for name in now}
+    for (kind, name, start, end), said in told.items():
+        true, mean = told.get(("realised", name, start, end)), told.get(("drift", MEAN_SCORE, start, end))
+        plain = told.get(("estimated", _uncorrected(name), start, end), said)
+        if kind == "estimated" and name in now and true and mean and said.rows:
+            # Fewer rows err more: by their square root.
+            error = now[name].error * float(np.sqrt(window.rows / said.rows))
+            past = Past(_value(mean), _value(plain), _value(true), error, live=True)
+            came[name].append(CameTrue(start, end, past, _value(said), said.low, said.high))
+    return {name: apart(each) for name, each in came.items()}
 
 
-def _figures(outlook: _Outlook, now: dict[str, Expected], window: Watched, rows: int, group: str = "") -> list[Figure]:
-    figures = []
-    for metric, one in now.items():
-        reach = outlook.reach(metric, one, rows)
-        low, high = reach.around(one.value, one.error) if reach else (None, None)
-        figures.append(window.figure("estimated", metric, one.value, rows, low=low, high=high, slice=group))
+def _uncorrected(metric: str) -> str:
+    return f"{metric}, uncorrected"
+
+
+def _value(figure: Figure) -> float:
+    assert figure.value is not None, "those without were left out"
+    return figure.value
+
+
+def _figures(
+    window: Watched, known: Mapping[str, Outlook], now: Mapping[str, Expected], answers: Estimable, group: str = ""
+) -> list[Figure]:
+    rows, figures = len(answers) if group else window.rows, []
+    for name in [name for name in now if name in known]:
+        seen = known[name].see(answers.mean_score, now[name])
+        figures.append(window.figure("estimated", name, seen.value, rows, low=seen.low, high=seen.high, slice=group))
+        if not group:
+            figures.append(window.figure("estimated", _uncorrected(name), now[name].value, rows))
     return figures
 
 
-def _slice_figures(params: Params, outlook: _Outlook, found: Current, window: Watched) -> list[Figure]:
-    """Estimates for the groups of the sampled rows."""
-    some = found.sampled_answers
-    figures: list[Figure] = []
+def _groups(params: Params, found: Current) -> Iterator[tuple[str, NDArray[np.intp]]]:
+    """The groups of the sampled rows that are large enough to say something of."""
     for column in params.monitoring.outcomes.slices or params.gate.slices.columns:
-        if column not in found.sample or found.sample[column].isna().all():
-            continue
-        for value, members in groups(found.sample[column], params.gate.slices):
-            if len(members) >= _FEWEST_IN_A_SLICE:
-                now = outlook.estimator(some.at(members), found.sample.iloc[members])
-                figures += _figures(outlook, now, window, len(members), f"{column}={value}")
-    return figures
+        if column in found.sample and found.sample[column].notna().any():
+            for value, members in groups(found.sample[column], params.gate.slices):
+                if len(members) >= _FEWEST_IN_A_SLICE:
+                    yield f"{column}={value}", members

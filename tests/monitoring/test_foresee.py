@@ -200,6 +200,7 @@ def test_what_came_true_before_is_shown_beside_the_estimate(apart: Project, mode
                 figures=(
                     Figure(kind="estimated", value=40.0, low=35.0, high=45.0, **about),
                     Figure(kind="realised", value=41.0 if back > 1 else 60.0, **about),
+                    Figure(kind="drift", value=100.0, **{**about, "metric": "mean score"}),
                 ),
             )
         )
