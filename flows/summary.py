@@ -9,11 +9,13 @@ from rich.text import Text
 
 from configs.project import Project
 from tasks.adapters.registry import ModelVersion, Registry
-from tasks.records import Candidate, Evaluation, Registered, Status, Windows
+from tasks.promotion.decide import Desk
+from tasks.records import Candidate, Evaluation, Registered, Rollout, Status, Windows
 
 _COLOURS = {
     "champion": "green",
     "awaiting approval": "yellow",
+    "rolling out": "yellow",
     "promote": "green",
     "reject": "red",
     "inconclusive": "yellow",
@@ -71,6 +73,8 @@ def status_panel(project: Project, case: str, waiting_at: str | None) -> Panel:
     facts = _facts()
     facts.add_row("serving", serving(registry.holder(case, "champion")))
     facts.add_row("to go back to", _one_line(registry.holder(case, "retired")))
+    if state := Desk(project, case).under_way():
+        facts.add_row("rolling out", rolling_out(state))
     waiting = [version for version in registry.versions(case) if version.status == Status.awaiting]
     facts.add_row("awaiting approval", "\n".join(map(_one_line, waiting)) or "nothing")
     if waiting and waiting_at:
@@ -92,6 +96,12 @@ def serving(champion: ModelVersion | None) -> Text:
         f", trained on {tags['train_window']}, approved by {tags.get('decided_by', '?')}"
         f" on {tags.get('decided_at', '?')[:16]}Z: {tags.get('decided_because', '?')}",
     )
+
+
+def rolling_out(state: Rollout) -> Text:
+    """Where a rollout stands, and what kept it there when it was last decided on."""
+    waits = "; ".join(f"{reason.rule}: {reason.text}" for reason in state.reasons if not reason.passed)
+    return Text.assemble((f"version {state.version}", "bold yellow"), f": {state}", f" ({waits})" if waits else "")
 
 
 def print_version(console: Console, registered: Registered) -> None:
