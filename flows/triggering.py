@@ -107,7 +107,8 @@ def _put_back(project: Project, triaged: Triaged) -> str:
     mark = f"[triage {triaged.key[:8]}]"
     events = History(project).events(triaged.case)
     if not any(event.what == "rolled back" and mark in event.reason for event in events):
-        roll_back(project, triaged.case, Why(_BY, f"{triaged.rule}: {triaged.reasons[0]} {mark}", datetime.now(UTC)))
+        reason = f"{triaged.rule}: {triaged.reasons[0]} {mark}"
+        roll_back(project, triaged.case, Why(_BY, reason, datetime.now(UTC), automatic=True), champion=True)
     return str(runtime.flow_run.id)
 
 

@@ -206,18 +206,19 @@ def decide(project: Project, approval: Approval) -> Registered:
         return _standing(desk.version(approval.version))
 
 
-def roll_back(project: Project, case: str, why: Why) -> Registered:
+def roll_back(project: Project, case: str, why: Why, *, champion: bool = False) -> Registered:
     """Take the challenger that is rolling out away from users; where there is none, put the former champion back.
 
+    With `champion` it is the champion that leaves in any case, and with it the rollout that was to replace it.
     One write of the registry does it, and the version that leaves is marked as rolled back.
     Raises NothingToRollBackTo, and ArtifactMissing or ArtifactAltered when the retired model's file is not whole.
     """
     desk = Desk(project, case)
     with desk.alone():
-        return take_back(desk, why)
+        return take_back(desk, why, champion=champion)
 
 
-def take_back(desk: Desk, why: Why) -> Registered:
+def take_back(desk: Desk, why: Why, *, champion: bool = False) -> Registered:
     """As `roll_back`, by whom the desk belongs to already."""
     case, state = desk.case, desk.under_way()
     stopped = state.model_copy(update={"standing": "stopped"}) if state else None
@@ -225,16 +226,17 @@ def take_back(desk: Desk, why: Why) -> Registered:
         must_be_an_approver(desk, why, state.version)
         desk.move(stopped, why)
         log.warning("roll back %s: version %s answers nobody any more: %s", case, state.version, why.reason)
-        return _standing(desk.version(state.champion))
-    champion, retired = desk.registry.holder(case, "champion"), desk.registry.holder(case, "retired")
-    if champion is None or retired is None:
+        if not champion:
+            return _standing(desk.version(state.champion))
+    leaving, retired = desk.registry.holder(case, "champion"), desk.registry.holder(case, "retired")
+    if leaving is None or retired is None:
         raise NothingToRollBackTo(case)
     must_be_an_approver(desk, why, retired.version)
     prove(desk.registry, retired)
-    desk.record("rolling back", retired.version, why, champion.version, stopped)
-    desk.switch(retired.version, champion.version, retired=desk.retired_before(retired.version))
-    desk.record("rolled back", retired.version, why, champion.version, stopped)
-    log.warning("roll back %s: version %s serves again instead of %s", case, retired.version, champion.version)
+    desk.record("rolling back", retired.version, why, leaving.version, stopped)
+    desk.switch(retired.version, leaving.version, retired=desk.retired_before(retired.version))
+    desk.record("rolled back", retired.version, why, leaving.version, stopped)
+    log.warning("roll back %s: version %s serves again instead of %s", case, retired.version, leaving.version)
     return _standing(desk.version(retired.version))
 
 

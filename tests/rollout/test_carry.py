@@ -134,6 +134,14 @@ def test_a_rollback_by_hand_ends_the_rollout_and_leaves_the_champion(approved: P
     )
 
 
+def test_where_the_champion_itself_has_to_leave_the_rollout_against_it_ends_too(approved: Project) -> None:
+    look(approved)
+    assert roll_back(approved, "bikes", GRACE, champion=True).version == "1"
+    assert aliases(approved) == {"champion": "1"}
+    assert (state(approved).standing, shared(approved)) == ("stopped", (0, False))
+    assert standing(approved) == {"1": "champion", "2": "rolled back", "3": "rolled back"}
+
+
 def test_one_decision_by_two_lookers_is_made_once(approved: Project) -> None:
     seen = state(approved)
     first = carry_on(approved, seen, "bikes", PASSED, AT)
