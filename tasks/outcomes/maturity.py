@@ -139,12 +139,14 @@ def missing_at_random(
 ) -> tuple[Evidence, ...]:
     """Whether rows with and without label differ, column by column; the worst first.
 
-    Two-sample Kolmogorov-Smirnov tests for `numeric` columns, chi-squared tests of both samples for the others; by
-    Holm's procedure the chance of any false finding is at most `error_rate`.
+    Two-sample Kolmogorov-Smirnov tests for `numeric` columns, chi-squared tests of both samples for the others and for
+    missing numbers; by Holm's procedure the chance of any false finding is at most `error_rate`.
     """
     if min(labelled.sum(), (~labelled).sum()) < _FEWEST_ROWS:
         return ()
     found = [_differs(columns[name], labelled, numeric=name in numeric) for name in columns]
+    gaps = [columns[name].isna() for name in numeric if columns[name].isna().any()]
+    found += [_categories_differ(str(gap.name), gap, labelled, "of missing values") for gap in gaps]
     refuted = holm([one.p_value if one.p_value is not None else 1.0 for one in found], error_rate)
     told = [one.model_copy(update={"alarm": bad}) for one, bad in zip(found, refuted, strict=True)]
     return tuple(sorted(told, key=lambda one: (not one.alarm, -(one.effect or 0.0), one.p_value or 1.0)))
@@ -164,15 +166,15 @@ def _differs(column: pd.Series, labelled: NDArray[np.bool_], *, numeric: bool) -
                 p_value=float(tested.pvalue),
                 effect=float(tested.statistic),
             )
-        column = column.isna()
+        return Evidence(subject=subject, test="too few numbers to compare", p_value=1.0, effect=0.0)
     return _categories_differ(subject, column, labelled)
 
 
-def _categories_differ(subject: str, column: pd.Series, labelled: NDArray[np.bool_]) -> Evidence:
+def _categories_differ(subject: str, column: pd.Series, labelled: NDArray[np.bool_], of: str = "") -> Evidence:
     codes, _ = pd.factorize(column, use_na_sentinel=False)
     table = np.array([np.bincount(codes[kind], minlength=codes.max() + 1) for kind in (labelled, ~labelled)])
     table = _thick_enough(table)
-    test = "two-sample chi-squared, labelled against unlabelled"
+    test = " ".join(("two-sample chi-squared", *([of] if of else []))) + ", labelled against unlabelled"
     if table.shape[1] < 2:
         return Evidence(subject=subject, test=test, p_value=1.0, effect=0.0)
     tested = stats.chi2_contingency(table, correction=False)
