@@ -92,8 +92,13 @@ class Hour:
             *((version, profile.to_bytes()) for version, profile in self.profiles.items()),
             (None, sink.getvalue()),
         ]
-        told = {"start": self.start.isoformat(), "others": self.of_another_contract, "limit": self.sample.limit}
-        schema = pa.schema({"version": pa.string(), "data": pa.binary()}, metadata={"evergreen.hour": json.dumps(told)})
+        told = {
+            "start": self.start.isoformat(),
+            "rows": self.rows,
+            "others": self.of_another_contract,
+            "limit": self.sample.limit,
+        }
+        schema = pa.schema({"version": pa.string(), "data": pa.binary()}, metadata={_META: json.dumps(told)})
         columns = [pa.array(column, field.type) for column, field in zip(zip(*parts, strict=True), schema, strict=True)]
         written = pa.BufferOutputStream()
         with pa.ipc.new_file(written, schema) as writer:

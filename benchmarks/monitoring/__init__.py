@@ -1,0 +1,1 @@
+"""Measured promises of the monitors."""
