@@ -129,6 +129,9 @@ class RolloutParams(Frozen):
     """What not enough evidence in time means: the next stage, waiting on, or the end of the rollout."""
     approvals: tuple[Literal["start", "full"], ...] = ("start",)
     """When a person is asked: before the rollout, before full traffic."""
+    sample: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Of the requests, by a hash of their ids, that evidence is made of: a look holds those of a stage in memory, about
+    300 bytes each."""
     look_seconds: Positive = 30
     """How often the evidence is looked at."""
 

@@ -180,6 +180,8 @@ def _within(rows: pd.DataFrame, period: Period) -> pd.DataFrame:
 
 def _seconds(rows: pd.DataFrame) -> Floats:
     """How long each request took, from its first byte to its answer."""
+    if rows.empty:
+        return _NONE
     once = rows.drop_duplicates("request_id")
     return np.asarray((once["answered_at"] - once["received_at"]).dt.total_seconds(), dtype=np.float64)
 

@@ -39,9 +39,9 @@ def find_out(  # noqa: PLR0913, PLR0917 - whose rollout, what to read it from, a
     spans = periods(History(project).events(case_name), state, at)
     columns = columns_of(case.problem)
     start = spans[0].start
-    rows = _frame(answers, start, at, columns)
+    rows = _frame(answers, start, at, columns, params.sample)
     known = outcomes(start, at, (*(name for name in columns if name not in _NOT_JOINED), *_KNOWN))
-    seen = watched.seen(spans, _not_ours(rows), _not_ours(known[known["label"].notna()]))
+    seen = watched.seen(spans, rows, _kept(known[known["label"].notna()], params.sample))
     log.info("rollout %s: %s: %d rows, %d labelled pairs", case_name, state, seen.rows, len(seen.losses))
     return Gates(case.problem, params, state, hoped).reasons(seen)
 
@@ -65,11 +65,17 @@ def evaluated(project: Project, case: str, state: Rollout) -> Expected:
     return expected(project.case(case).problem, table, project.params(case).rollout.costs)
 
 
-def _frame(answers: Answers, start: datetime, end: datetime, columns: Sequence[str]) -> pd.DataFrame:
-    frames = [batch.to_pandas() for batch in answers.batches(start, end, columns)]
+def _frame(answers: Answers, start: datetime, end: datetime, columns: Sequence[str], sample: float) -> pd.DataFrame:
+    frames = [_kept(batch.to_pandas(), sample) for batch in answers.batches(start, end, columns)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns))
 
 
-def _not_ours(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without the rows of smoke tests: nobody's users."""
-    return rows if rows.empty else rows[~rows["request_id"].str.startswith(_OURS)]
+def _kept(rows: pd.DataFrame, sample: float) -> pd.DataFrame:
+    """Without the rows of smoke tests, which are nobody's users; of the others the sample, the same at every look."""
+    if rows.empty:
+        return rows
+    users = rows[~rows["request_id"].str.startswith(_OURS)]
+    if sample == 1:
+        return users
+    drawn = pd.util.hash_array(users["request_id"].to_numpy(object)) < sample * 2.0**64
+    return users[drawn]
