@@ -1,11 +1,12 @@
 """What chance the reference gives an event, given the score; how sure it is, and how much that usually wavers.
 
-In bins of the score the log odds are the score's own, moved until as many events are expected as there were. Around
-them lies a band, made of three parts: dust; what the reference is too small to know (robust to rows of one batch
-resembling each other); and how far whole batches of the reference were off. A change within the band is no change.
+A line through the score's log odds, and around it bins of the score, moved as far as they differ from the line for
+certain. Around that lies a band, made of three parts: dust; what the reference is too small to know (robust to rows of
+one batch resembling each other); and how far whole batches of the reference were off. A change within it is no change.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +23,24 @@ _SHARE_OF_ERRORS = 0.1
 """Of the error rate, kept for a reference that is farther from the truth than the band says."""
 _MOST_BINS, _ROWS_OF_A_BIN = 10, 500
 _SURE = 1e-6
+_STRAIGHT = 0.03
+"""Log odds by which bins differ from the line in any case."""
+_TRACE = 1e-3
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Log odds of an event by score, and the band around them."""
 
+    line: Floats
+    """Where the score's own log odds are taken to: `line[0] + line[1] * odds` (Platt 1999)."""
     edges: Floats
     offsets: Floats
-    """Added to the score's own log odds, bin by bin."""
-    errors: Floats
-    """What the reference is too small to know: half-widths, simultaneous over the bins."""
+    """Added to the line, bin by bin."""
+    bends: Floats
+    """What the reference is too small to know of each bin: a half-width, simultaneous over the bins."""
+    unsure: Floats
+    """The same of the line: covariance of its two numbers, scaled to squared half-widths."""
     shift: float
     """How far whole batches are usually off, as a bound for as many batches as the reference has."""
     slope: float
@@ -49,40 +57,50 @@ class Calibration:
         """The calibration of a reference of `hits` (1.0 or 0.0) in `batches` numbered from 0."""
         count = int(np.clip(len(scores) // _ROWS_OF_A_BIN, 1, _MOST_BINS))
         edges = np.unique(np.quantile(scores, np.linspace(0, 1, count + 1)[1:-1])) if count > 1 else np.empty(0)
-        bins, own = np.searchsorted(edges, scores, side="right"), _own(scores, follows)
-        offsets = _offsets(own, hits, bins, len(edges) + 1)
-        logits = own + offsets[bins]
+        bins = np.searchsorted(edges, scores, side="right")
+        inputs = np.stack([np.ones(len(scores)), _own(scores, follows)], axis=1)
+        line, unsure = _line(inputs, hits)
+        offsets, alike = _offsets(inputs @ line, hits, bins, len(edges) + 1)
+        logits = inputs @ line + offsets[bins]
         surprise, weight = hits - expit(logits), expit(logits) * expit(-logits)
         pairs = ranked_pairs(logits, hits, batches)
+        of_slope = pairs.surprise * pairs.gap, pairs.weight * np.square(pairs.gap), batches[pairs.rows]
+        alike_in_batches = np.sqrt([inflation(surprise, weight, batches), inflation(*of_slope)])
+        reach = float(stats.norm.isf(_SHARE_OF_ERRORS * error_rate / (2 * (len(edges) + 1))))
         return cls(
+            line=line,
             edges=edges,
             offsets=offsets,
-            errors=_errors(surprise, weight, bins, batches, error_rate),
+            bends=reach / np.sqrt(_known(surprise, weight, bins, batches) + alike),
+            unsure=reach**2 * unsure * np.outer(alike_in_batches, alike_in_batches),
             shift=usual(surprise, weight, batches, error_rate),
-            slope=usual(
-                pairs.surprise * pairs.gap, pairs.weight * np.square(pairs.gap), batches[pairs.rows], error_rate
-            ),
+            slope=usual(*of_slope, error_rate),
             pivot=float(logit(np.clip(hits.mean(), _SURE, 1 - _SURE))),
             follows=follows,
         )
 
     def logits(self, scores: Floats) -> Floats:
         """Log odds of the event for each score."""
-        moved: Floats = _own(scores, self.follows) + self.offsets[self._bins(scores)]
+        moved: Floats = self.line[0] + self.line[1] * _own(scores, self.follows) + self.offsets[self._bins(scores)]
         return moved
 
     def chances(self, scores: Floats) -> Floats:
         return np.asarray(expit(self.logits(scores)), dtype=np.float64)
 
-    def unknown(self, scores: Floats) -> Floats:
-        """What the reference is too small to know about each score's log odds."""
-        unknown: Floats = self.errors[self._bins(scores)]
-        return unknown
-
     def reach(self, scores: Floats) -> Floats:
         """Half-width of the band around the log odds."""
-        reach: Floats = DUST + self.unknown(scores) + self.shift
-        return reach
+        own = _own(scores, self.follows)
+        of_line = self.unsure[0, 0] + 2 * self.unsure[0, 1] * own + self.unsure[1, 1] * np.square(own)
+        unknown = np.sqrt(np.square(self.bends[self._bins(scores)]) + of_line)
+        return np.asarray(DUST + self.shift + unknown, dtype=np.float64)
+
+    def reach_apart(self, scores: Floats, others: Floats) -> Floats:
+        """Half-width of the band around differences of log odds: what all rows have in common is not in it."""
+        own = _own(scores, self.follows) - _own(others, self.follows)
+        bends = np.square(self.bends[self._bins(scores)]) + np.square(self.bends[self._bins(others)])
+        gap = np.abs(self.logits(scores) - self.logits(others))
+        unknown = np.sqrt(bends + self.unsure[1, 1] * np.square(own))
+        return np.asarray((DUST + self.slope) * gap + unknown, dtype=np.float64)
 
     def _bins(self, scores: Floats) -> Groups:
         return np.searchsorted(self.edges, scores, side="right")
@@ -97,7 +115,6 @@ class RankedPairs:
     gap: Floats
     """Difference of log odds, above 0."""
     hits: Floats
-    error: Floats
 
     @property
     def surprise(self) -> Floats:
@@ -108,7 +125,7 @@ class RankedPairs:
         return np.asarray(expit(self.gap) * expit(-self.gap), dtype=np.float64)
 
 
-def ranked_pairs(logits: Floats, hits: Floats, groups: Groups, errors: Floats | None = None) -> RankedPairs:
+def ranked_pairs(logits: Floats, hits: Floats, groups: Groups) -> RankedPairs:
     """Rows two by two, in their order, within a group; `hits` may be NaN where no label is known.
 
     What all rows of a group have in common cancels: P(the higher one | one of both) depends on the gap of their log
@@ -120,22 +137,7 @@ def ranked_pairs(logits: Floats, hits: Floats, groups: Groups, errors: Floats | 
     told = (groups[first] == groups[second]) & (hits[first] + hits[second] == 1) & (gap != 0)
     first, second, gap = first[told], second[told], gap[told]
     higher = np.where(gap > 0, hits[first], hits[second])
-    error = np.zeros(len(first)) if errors is None else errors[first] + errors[second]
-    return RankedPairs(first, np.abs(gap), higher, error)
-
-
-def stretched(scores: Floats, hits: Floats) -> Floats:
-    """The scores as chances again, by the line of their log odds that fits the events best (Platt 1999)."""
-    own = _own(scores, follows=True)
-    inputs = np.stack([np.ones(len(own)), own], axis=1)
-    line = np.array([0.0, 1.0])
-    for _ in range(25):
-        chance = expit(inputs @ line)
-        weight = chance * (1 - chance)
-        # A trace of the line we began with keeps the fit finite where the events are all alike.
-        pull = inputs.T @ (hits - chance) - 1e-3 * (line - [0.0, 1.0])
-        line = line + np.clip(np.linalg.solve(inputs.T @ (inputs * weight[:, None]) + 1e-3 * np.eye(2), pull), -2, 2)
-    return np.asarray(expit(inputs @ line), dtype=np.float64)
+    return RankedPairs(first, np.abs(gap), higher)
 
 
 def usual(surprise: Floats, weight: Floats, batches: Groups, error_rate: float) -> float:
@@ -149,9 +151,23 @@ def usual(surprise: Floats, weight: Floats, batches: Groups, error_rate: float) 
     count = int(filled.sum())
     if count < 2:
         return 0.0
-    sums, weights = sums[filled], weights[filled]
-    variance = float((np.square(sums) - weights).sum() / np.square(weights).sum())
-    return float(stats.t.ppf(1 - error_rate / (2 * count), count - 1) * np.sqrt(max(variance, 0.0)))
+    return float(stats.t.ppf(1 - error_rate / (2 * count), count - 1) * np.sqrt(excess(sums[filled], weights[filled])))
+
+
+def inflation(surprise: Floats, weight: Floats, batches: Groups) -> float:
+    """How many times more a sum varies than by chance, as rows of one batch are alike; at least 1."""
+    sums, known = np.bincount(batches, weights=surprise), float(weight.sum())
+    count = int(np.count_nonzero(np.bincount(batches))) if len(batches) else 0
+    if count < 2 or not known:
+        return 1.0
+    return max(count / (count - 1) * float(np.square(sums).sum()) / known, 1.0)
+
+
+def excess(sums: NDArray[Any], weights: NDArray[Any]) -> float:
+    """The variance of what groups are off by beyond chance; 0 where chance alone may well make as much of it."""
+    squares = float(np.square(weights).sum())
+    variance = float((np.square(sums) - weights).sum()) / squares if squares else 0.0
+    return variance if squares and variance > 2 * np.sqrt(2 / squares) else 0.0
 
 
 def _own(scores: Floats, follows: bool) -> Floats:
@@ -160,24 +176,34 @@ def _own(scores: Floats, follows: bool) -> Floats:
     return np.asarray(logit(np.clip(scores, _SURE, 1 - _SURE)), dtype=np.float64)
 
 
-def _offsets(own: Floats, hits: Floats, bins: Groups, count: int) -> Floats:
-    """Newton's method, bin by bin; half an event and half a miss are added, so that no bin is sure for ever."""
-    rows = np.bincount(bins, minlength=count)
-    wanted = (np.bincount(bins, weights=hits, minlength=count) + 0.5) * rows / (rows + 1)
+def _line(inputs: Floats, hits: Floats) -> tuple[Floats, Floats]:
+    """The line of log odds that fits the events best, and the covariance of its two numbers."""
+    line, start = np.array([0.0, 1.0]), np.array([0.0, 1.0])
+    for _ in range(25):
+        chance = expit(inputs @ line)
+        known = inputs.T @ (inputs * (chance * (1 - chance))[:, None]) + _TRACE * np.eye(2)
+        # A trace of where it began keeps the line finite where the events are all alike.
+        line = line + np.clip(np.linalg.solve(known, inputs.T @ (hits - chance) - _TRACE * (line - start)), -2, 2)
+    return line, np.linalg.inv(known)
+
+
+def _offsets(base: Floats, hits: Floats, bins: Groups, count: int) -> tuple[Floats, float]:
+    """What is added to the line, bin by bin, and how sure one was before that it is nothing: 1 / variance."""
+    off = np.bincount(bins, weights=hits - expit(base), minlength=count)
+    alike = 1 / max(excess(off, np.bincount(bins, weights=expit(base) * expit(-base), minlength=count)), _STRAIGHT**2)
     offsets = np.zeros(count)
-    for _ in range(40):
-        chance = expit(own + offsets[bins])
-        missing = wanted - np.bincount(bins, weights=chance, minlength=count)
-        weight = np.bincount(bins, weights=chance * (1 - chance), minlength=count)
-        offsets += np.clip(missing / np.maximum(weight, 1e-12), -2, 2)
-    return offsets
+    for _ in range(25):
+        chance = expit(base + offsets[bins])
+        missing = np.bincount(bins, weights=hits - chance, minlength=count) - alike * offsets
+        weight = np.bincount(bins, weights=chance * (1 - chance), minlength=count) + alike
+        offsets += np.clip(missing / weight, -2, 2)
+    return offsets, alike
 
 
-def _errors(surprise: Floats, weight: Floats, bins: Groups, batches: Groups, error_rate: float) -> Floats:
-    count, groups = int(bins.max()) + 1, int(batches.max()) + 1
-    sums = np.bincount(batches * count + bins, weights=surprise, minlength=groups * count).reshape(groups, count)
-    known = np.maximum(np.bincount(bins, weights=weight, minlength=count), 1e-12)
-    robust = groups / (groups - 1) * np.square(sums).sum(axis=0) / known**2 if groups > 1 else 0.0
-    reach = stats.norm.isf(_SHARE_OF_ERRORS * error_rate / (2 * count))
-    errors: Floats = reach * np.sqrt(np.maximum(robust, 1 / known))
-    return errors
+def _known(surprise: Floats, weight: Floats, bins: Groups, batches: Groups) -> Floats:
+    """What is known of each bin: 1 / variance."""
+    known = [
+        weight[mine].sum() / inflation(surprise[mine], weight[mine], batches[mine])
+        for mine in (bins == number for number in range(int(bins.max()) + 1))
+    ]
+    return np.array(known, dtype=np.float64)

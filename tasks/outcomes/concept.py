@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 
 from tasks.evaluation.predictions import Floats
 from tasks.monitoring.sequential import log_ratios_against_band, started_anywhere
-from tasks.outcomes.calibration import DUST, Calibration, Groups, ranked_pairs
+from tasks.outcomes.calibration import Calibration, Groups, ranked_pairs
 
 _MOVES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 _SLOPES = (1.0, 0.5, 0.0, -1.0)
@@ -85,9 +85,8 @@ class Events:
         )
 
     def _of_pairs(self, stretches: Groups, count: int) -> Floats:
-        logits = self.expected.logits(self.scores)
-        pairs = ranked_pairs(logits, self.hits, stretches, self.expected.unknown(self.scores))
-        wavers = (DUST + self.expected.slope) * pairs.gap + pairs.error
+        pairs = ranked_pairs(self.expected.logits(self.scores), self.hits, stretches)
+        wavers = self.expected.reach_apart(self.scores[pairs.rows], self.scores[pairs.rows + 1])
         return _summed(
             pairs.hits,
             [slope * pairs.gap for slope in _RANKS],

@@ -19,7 +19,7 @@ from scipy.special import expit, logit
 
 from tasks.evaluation.predictions import Floats
 from tasks.evaluation.slices import holm
-from tasks.outcomes.calibration import DUST, Calibration, Groups, stretched
+from tasks.outcomes.calibration import DUST, Calibration, Groups, excess
 from tasks.outcomes.tail import Sums, log_upper_tail
 
 FEWEST_ROWS = 20
@@ -28,6 +28,8 @@ _CELLS = 10
 """Bins of the score within a slice."""
 _NAMED = 5
 _SHARE_OF_ERRORS = 0.1
+_LEAST_SPREAD = 0.1
+"""Log odds by which slices of one column differ in any case."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,9 @@ def scan(window: Labelled, reference: Labelled | None, error_rate: float, *, fol
 
 
 def _chances(window: Labelled, *, follows: bool) -> Floats:
-    """The chance of each row's event if only the whole window had changed: by one line of log odds, then bin by bin."""
-    scores = stretched(window.scores, window.hits) if follows else window.scores
-    whole = Calibration.fit(scores, window.hits, np.zeros(len(window), dtype=np.intp), 0.05, follows=follows)
-    return whole.chances(scores)
+    """The chance of each row's event if only the window as a whole had changed."""
+    whole = Calibration.fit(window.scores, window.hits, np.zeros(len(window), dtype=np.intp), 0.05, follows=follows)
+    return whole.chances(window.scores)
 
 
 def _ask(
@@ -197,7 +198,7 @@ def _band(cut: _Cut, reference: Labelled | None, error_rate: float, count: int, 
     """How far off each slice was in the reference, with what that does not know; dust where there is no reference."""
     groups = len(cut.names)
     dust = np.full(groups, DUST)
-    if reference is None:
+    if reference is None or cut.column not in reference.frame:
         return _Band(-dust, dust)
     chance = Calibration.fit(reference.scores, reference.hits, reference.batches, error_rate, follows=follows).chances(
         reference.scores
@@ -205,23 +206,19 @@ def _band(cut: _Cut, reference: Labelled | None, error_rate: float, count: int, 
     inside = cut.reference >= 0
     codes, batches = cut.reference[inside], reference.batches[inside]
     surprise, weight = (reference.hits - chance)[inside], (chance * (1 - chance))[inside]
-    # A slice the reference hardly has is taken to have been right, as most are: one row's worth of that is added.
-    known = 1.0 + np.bincount(codes, weights=weight, minlength=groups)
-    off = np.bincount(codes, weights=surprise, minlength=groups) / known
-    reach = stats.norm.isf(_SHARE_OF_ERRORS * error_rate / (2 * count)) / np.sqrt(known)
+    known, off = (np.bincount(codes, weights=values, minlength=groups) for values in (weight, surprise))
+    # A slice the reference hardly has is taken to be as right as the others of its column are.
+    alike = 1 / max(excess(off, known), _LEAST_SPREAD**2)
+    off = off / (known + alike)
+    reach = stats.norm.isf(_SHARE_OF_ERRORS * error_rate / (2 * count)) / np.sqrt(known + alike)
     wavers = stats.norm.isf(error_rate / (2 * count)) * _wavering(codes, batches, surprise, weight, groups)
     return _Band(off - reach - wavers - dust, off + reach + wavers + dust)
 
 
 def _wavering(codes: Groups, batches: Groups, surprise: Floats, weight: Floats, groups: int) -> float:
     """Standard deviation by which slices differ from batch to batch beyond chance; 0 if it may be chance."""
-    if not len(codes):
-        return 0.0
     keys = batches * groups + codes
-    sums, weights = (np.bincount(keys, weights=values) for values in (surprise, weight))
-    squares = float(np.square(weights).sum())
-    variance = float((np.square(sums) - weights).sum()) / squares
-    return float(np.sqrt(variance)) if variance > 2 * np.sqrt(2 / squares) else 0.0
+    return float(np.sqrt(excess(np.bincount(keys, weights=surprise), np.bincount(keys, weights=weight))))
 
 
 def _cuts(window: Labelled, reference: Labelled | None) -> Iterator[_Cut]:
