@@ -22,6 +22,7 @@ from tasks.monitoring.answers import Answers
 from tasks.outcomes.intake import FRESH, TRUTH, Taken
 from tasks.outcomes.join import (
     DAY,
+    LABELLED,
     NEAR,
     ROW,
     THREADS,
@@ -156,7 +157,10 @@ class Increment:
         return Day(day=day, parts=tuple(parts), events=span(moment(first), moment(last)), timeless=timeless)
 
     def _add_late(self, added: dict[date, Day]) -> dict[date, str]:
-        """Labels for rows that were there before, and for new rows that say no event time: their files by day."""
+        """Labels for rows that were there before, and for new rows that say no event time: their files by day.
+
+        Makes the table `matched`: which rows they are about.
+        """
         key = self._taken.key
         found = []
         if self._before and self._taken.file:
@@ -166,10 +170,12 @@ class Increment:
         timeless = [day for day in added.values() if day.timeless]
         if timeless and key is LabelKey.event:
             self._labels_around(timeless)
-            found.append(timeless_rows(parquet(self._files(timeless)), "labels_around"))
+            rows = f"(SELECT *, label IS NOT NULL AS was FROM {parquet(self._files(timeless))})"
+            found.append(timeless_rows(rows, "labels_around"))
         if not found:
             return {}
-        files = self._copy(" UNION ALL BY NAME ".join(f"({query})" for query in found), "late", at_once=True)
+        self._db.execute(f"CREATE TEMP TABLE matched AS {' UNION ALL BY NAME '.join(f'({query})' for query in found)}")
+        files = self._copy(f"SELECT {_MINE}, {', '.join(LABELLED)}, day FROM matched", "late", at_once=True)
         names = {}
         for day, (path,) in files.items():
             names[day] = f"table/date={day}/late-{self._taken.serial:06d}.parquet"
@@ -199,28 +205,21 @@ class Increment:
         if added:
             (joined,) = one(self._db, f"SELECT count(label) FROM {parquet(self._files(added.values()))}")
         if late:
-            before = {day.day: day for day in (self._before.days if self._before else ())}
-            days = [_merged(before.get(day), added.get(day)) for day in late]
-            labelled = [f"SELECT {_MINE} FROM {parquet(self._files(days))} WHERE label IS NOT NULL"]
-            if earlier := [self._shelf.fetch(name) for day in days for name in day.late]:
-                labelled.append(f"SELECT {_MINE} FROM {parquet(earlier)}")
-            new = parquet([self._shelf.folder / name for name in late.values()])
-            first = f"SELECT count(*) FROM {new} ANTI JOIN ({' UNION ALL '.join(labelled)}) USING ({_MINE})"
-            joined += one(self._db, first)[0]
+            earlier = [self._shelf.fetch(name) for day in self._before_days if day.day in late for name in day.late]
+            unless = f" ANTI JOIN {parquet(earlier)} USING ({_MINE})" if earlier else ""
+            joined += one(self._db, f"SELECT count(*) FROM (SELECT * FROM matched WHERE NOT was){unless}")[0]
         return {"joined": joined, **self._orphans(added, late)}
 
     def _orphans(self, added: dict[date, Day], late: dict[date, str]) -> dict[str, Any]:
         columns = ", ".join(KEYS[self._taken.key])
-        if self._before is None and not late:
+        if self._before is None:
             alone = f"SELECT {columns} FROM {parquet(self._unmet)}" if self._unmet else None
         else:
-            met = self._files([*added.values(), *(d for d in self._before_days if self._may_have(d))])
             alone = f"SELECT DISTINCT {columns} FROM {FRESH}"
-            if met:
-                alone += f" ANTI JOIN {parquet(met)} USING ({columns})"
-            if self._taken.key is LabelKey.event and met:
-                asked = f"(SELECT entity FROM {parquet(met)} WHERE event_time IS NULL)"
-                alone = f"SELECT * FROM ({alone}) ANTI JOIN {asked} USING (entity)"
+            if added:
+                alone += f" ANTI JOIN {parquet(self._files(added.values()))} USING ({columns})"
+        if alone and late:
+            alone = f"SELECT * FROM ({alone}) ANTI JOIN matched USING ({columns})"
         return {"orphans": 0, "orphaned": ()} if alone is None else self._told(alone, columns)
 
     def _told(self, alone: str, columns: str) -> dict[str, Any]:

@@ -101,22 +101,26 @@ def timeless_rows(rows: str, labels: str) -> str:
     apart = "abs(epoch_us(l.event_time) - epoch_us(p.answered_at))"
     mine = ", ".join(f"p.{name}" for name in ROW)
     return (
-        f"SELECT {mine}, l.label, l.labelled_at, l.known_at, l.version AS label_version, {apart} AS label_apart, p.day "
-        f"FROM (SELECT {mine}, entity, answered_at, {DAY} AS day FROM {rows} p WHERE event_time IS NULL) p "
+        f"SELECT {mine}, l.label, l.labelled_at, l.known_at, l.version AS label_version, {apart} AS label_apart, "
+        f"p.entity, l.event_time, p.was, p.day "
+        f"FROM (SELECT {mine}, entity, answered_at, was, {DAY} AS day FROM {rows} p WHERE event_time IS NULL) p "
         f"JOIN {labels} l ON p.entity = l.entity WHERE {apart} <= {round(NEAR.total_seconds() * 1e6)} "
         f"QUALIFY row_number() OVER (PARTITION BY {mine} ORDER BY label_apart, l.event_time) = 1"
     )
 
 
 def late_rows(rows: str, labels: str, key: LabelKey) -> str:
-    """Which rows of `rows` the labels of the view `labels` are about, and what they say; one line for each."""
-    mine = ", ".join(ROW)
-    said = ", ".join(LABELLED)
-    narrow = f"(SELECT {mine}, entity, event_time, answered_at FROM {rows})"
-    exact = f"SELECT {mine}, {said}, day FROM ({outcome_rows(narrow, labels, key, 'INNER')})"
+    """Which rows of `rows` the labels of the view `labels` are about, and what they say; one line for each.
+
+    With the keys of the labels, and `was`: whether the row had a label before.
+    """
+    mine, said = ", ".join(ROW), ", ".join(LABELLED)
+    keys = ", ".join(dict.fromkeys(name for name in ("entity", *KEYS[key]) if name not in ROW))
+    narrow = f"(SELECT {mine}, entity, event_time, answered_at, label IS NOT NULL AS was FROM {rows})"
+    exact = f"SELECT {mine}, {said}, {keys}, was, day FROM ({outcome_rows(narrow, labels, key, 'INNER')})"
     if key is not LabelKey.event:
         return exact
-    return f"{exact} UNION ALL SELECT {mine}, {said}, day FROM ({timeless_rows(narrow, labels)})"
+    return f"{exact} UNION ALL SELECT {mine}, {said}, {keys}, was, day FROM ({timeless_rows(narrow, labels)})"
 
 
 def with_late(rows: str, late: str, as_of: datetime) -> str:

@@ -168,6 +168,7 @@ def _from_the_log(  # noqa: PLR0913, PLR0917
     files = label_files(shelf, state, key, _events(days))
     said, mine = ", ".join(LABELLED), ", ".join(ROW)
     bare = f"(SELECT * EXCLUDE ({said}) FROM {rows})"
+    unlabelled = f"(SELECT *, NULL AS label FROM {bare})"
     if not files:
         return f"(SELECT * REPLACE (NULL AS label, NULL AS labelled_at) FROM {rows})"
     connection.execute(
@@ -176,7 +177,7 @@ def _from_the_log(  # noqa: PLR0913, PLR0917
         f"{'request_id = r' if key is LabelKey.request else 'entity = e'} WHERE known_at <= {text(as_of)}"
     )
     best(connection, "known_labels", key, "known_truth")
-    chosen = late_rows(bare, "known_truth", key)
+    chosen = f"SELECT {mine}, {said} FROM ({late_rows(unlabelled, 'known_truth', key)})"
     return f"(SELECT p.*, {said} FROM {bare} p LEFT JOIN ({chosen}) USING ({mine}))"
 
 
