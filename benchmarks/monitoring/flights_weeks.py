@@ -2,8 +2,8 @@
 
 `python -m benchmarks.monitoring.flights_weeks [--evidently] [--quick]`: a model of the case's own parameters and some
 near variants of it are fitted once each, the reference is blocked by week and out of fold, and each of the weeks 13-51
-is judged against it. A week is bad when its realised AUC is 0.05 or more below the reference's mean week. The labels of a
-week are in before the next is judged (their delay is a day). Two minutes; `--evidently` adds Evidently's defaults on a
+is judged against it. A week is bad when its realised AUC is 0.05 or more below the reference's mean week. The labels of
+a week are in before the next is judged (their delay is a day). Two minutes; `--evidently` adds Evidently's defaults on a
 sample of 5,000 rows a side (ten minutes); `--quick` takes the case's own model alone.
 """
 
@@ -95,9 +95,8 @@ def main() -> None:
         before = float(np.mean([one.realised["auc"].value for one in judged]))
         bad = np.array([one.realised <= before - params.monitoring.estimate.largest_drop for one in told])
         for rule, alarms, ranks, calm in rules(told, before, params, quiet):
-            print(
-                f"| {name} | {bad.sum()} of {len(bad)} | {rule} | {worth(bad, alarms)} | {ranked(bad, ranks)} | {calm} |"
-            )
+            found = f"{worth(bad, alarms)} | {ranked(bad, ranks)} | {calm}"
+            print(f"| {name} | {bad.sum()} of {len(bad)} | {rule} | {found} |")
         notes.append(f"{name}: {quality(told)}")
         if asked.evidently and name == "the case's own":
             for rule, alarms in evidently_says(year, scores):
