@@ -9,6 +9,7 @@ name of what fell into it, in the order of the alphabet, which is the same howev
 
 import base64
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from configs.case import Column, ColumnType
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Pack = Callable[[NDArray[Any]], str]
 
 _SHARES = 8192
 _HEAVY = 0.5
@@ -38,6 +40,11 @@ _WEEK_MINUTES = 7 * 24 * 60
 _MONDAY = 3 * 24 * 60
 """1970-01-01 was a Thursday."""
 _FEW = 8
+
+
+def packed(array: NDArray[Any]) -> str:
+    """An array as text."""
+    return base64.b64encode(zlib.compress(array.tobytes(), 6)).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +173,10 @@ class NumberBins:
             cells = min(cells, _cells(finite, _bend(finite)), key=lambda one: one.coarsest)
         return cls(edges, low, high, of_time, cells.origin, cells.step, cells.bend, cells.scores)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, pack: Pack = packed) -> dict[str, Any]:
         return {
-            "kind": "number", "edges": _pack(self.edges), "low": self.low, "high": self.high, "of_time": self.of_time,
-            "origin": self.origin, "step": self.step, "bend": self.bend, "scores": _pack(self.scores),
+            "kind": "number", "edges": pack(self.edges), "low": self.low, "high": self.high, "of_time": self.of_time,
+            "origin": self.origin, "step": self.step, "bend": self.bend, "scores": pack(self.scores),
         }  # fmt: skip
 
     @classmethod
@@ -244,7 +251,7 @@ class CategoryBins:
         room = max(_MOST_CATEGORIES - len(listed), 0)
         return cls((*listed, *others[:room]), len(listed) if column and column.categories is not None else None)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, pack: Pack = packed) -> dict[str, Any]:  # noqa: ARG002 - no arrays here
         return {
             "kind": "category", "categories": [*self.categories], "listed": self.listed, "of_truth": self.of_truth,
         }  # fmt: skip
@@ -352,10 +359,6 @@ def _bent(values: Floats, bend: float) -> Floats:
 def _bend(finite: Floats) -> float:
     sizes = np.abs(finite[finite != 0])
     return float(np.quantile(sizes, 0.1)) if len(sizes) else 0.0
-
-
-def _pack(array: NDArray[Any]) -> str:
-    return base64.b64encode(zlib.compress(array.tobytes(), 6)).decode("ascii")
 
 
 def _unpack(told: str, kind: type[Any]) -> NDArray[Any]:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from configs.case import Column, ColumnType, Contract, Problem
 from tasks.files import write_text
-from tasks.monitoring.bins import CategoryBins, Floats, NumberBins
+from tasks.monitoring.bins import CategoryBins, Floats, NumberBins, Pack, packed
 from tasks.monitoring.errors import NameTaken, ProfileUnreadable
 from tasks.monitoring.terms import TermBins, term_counts
 
@@ -72,7 +72,9 @@ class Grid:
     @cached_property
     def digest(self) -> str:
         """What tells this grid from every other."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return hashlib.sha256(
+            self._told(lambda array: hashlib.sha256(array.tobytes()).hexdigest()).encode()
+        ).hexdigest()
 
     @cached_property
     def numbers(self) -> dict[str, NumberBins]:
@@ -84,11 +86,14 @@ class Grid:
         return tuple(sorted(self.numbers, key=lambda name: name != SCORE)[:_MOST_PAIRED])
 
     def to_json(self) -> str:
+        return self._told(packed)
+
+    def _told(self, pack: Pack) -> str:
         told = {
             "format": _FORMAT,
             "contract_version": self.contract_version,
             "version": self.version,
-            "columns": {name: bins.as_json() for name, bins in self.columns.items()},
+            "columns": {name: bins.as_json(pack) for name, bins in self.columns.items()},
         }
         return json.dumps(told)
 

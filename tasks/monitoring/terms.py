@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.monitoring.bins import Counted, Counts, as_integers
+from tasks.monitoring.bins import Counted, Counts, Pack, as_integers, packed
 
 _MOST_TERMS = 500
 HASHED = 512
@@ -55,7 +55,7 @@ class TermBins:
         """Bins for the most frequent of the terms `found` in the reference."""
         return cls(tuple(sorted(found, key=lambda term: (-found[term], term))[:_MOST_TERMS]))
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, pack: Pack = packed) -> dict[str, Any]:  # noqa: ARG002 - no arrays here
         return {"kind": "text", "terms": [*self.terms]}
 
     @classmethod
