@@ -96,7 +96,7 @@ def _decider(project: Project) -> Iterator[Changer]:
 
 def _table(found: dict[str, Sequence[Change]]) -> str:
     lines = [
-        "| the challenger was | rollbacks | decision to last worker, ms: p50 | max | registry's write to it: p50 | max |",
+        "| the challenger was | rollbacks | decision to last worker, ms: p50 | max | from the write: p50 | max |",
         "|---|---|---|---|---|---|",
     ]
     for kind, changes in found.items():

@@ -29,8 +29,6 @@ from tasks.rollout.stages import begin, following, judged
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
 HOUR, LOOK, LABEL_DELAY = 3600.0, 36.0, 600.0
-COARSE = 25
-"""Looks are tried a quarter of an hour apart first: the tests are of all looks at once, and tell what lies between."""
 FIXED_SHARE, FIXED_SECONDS = 0.05, 1800.0
 _CLIPPED = 0.01
 
@@ -180,14 +178,18 @@ def first_stop(params: RolloutParams, group: list[tuple[Rollout, Drawn]], hoped:
         failed = [reason.rule for reason in found.reasons if not reason.passed and not reason.inconclusive]
         return failed[0] if found.move == "stop" else ""
 
-    looks = int(HOUR / LOOK)
-    before = 0
-    for look in range(COARSE, looks + 1, COARSE):
-        if rule := stopped(look):
-            between = next((n, r) for n in range(before + 1, look + 1) if (r := stopped(n) if n < look else rule))
-            return between[0] * LOOK, between[1]
-        before = look
-    return HOUR, ""
+    # A test that stopped once says so at every later look, so the first such look is found by halving.
+    before, look = 0, int(HOUR / LOOK)
+    rule = stopped(look)
+    if not rule:
+        return HOUR, ""
+    while look - before > 1:
+        middle = (before + look) // 2
+        if found := stopped(middle):
+            look, rule = middle, found
+        else:
+            before = middle
+    return look * LOOK, rule
 
 
 def fixed_canary(harm: Harm, rate: float, seed: int) -> tuple[bool, int]:
