@@ -46,8 +46,8 @@ class _Told:
 def rescore(project: Project, case_name: str, as_of: datetime, answers: Answers) -> Findings:
     """The verdict `skew` on the window that ends at `as_of`: alarm if one answer differs by a bit, or features do.
 
-    What cannot be checked (a column that the log hashes or drops, a model that is gone, a source that cannot be read) is
-    unknown, never clear. Turned off, it gives no verdict. Raises what reading the prediction log raises, and
+    What cannot be checked (a column that the log hashes or drops, a model that is gone, a source that cannot be read)
+    is unknown, never clear. Turned off, it gives no verdict. Raises what reading the prediction log raises, and
     StoreUnreachable.
     """
     case, params = project.case(case_name), project.params(case_name).monitoring
