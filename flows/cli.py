@@ -17,7 +17,7 @@ from rich.logging import RichHandler
 from configs.environment import apply
 from configs.errors import EvergreenError
 from configs.project import Project
-from flows import gateway_cli, monitor_cli, rollout_cli
+from flows import backtest_cli, gateway_cli, monitor_cli, rollout_cli
 
 if TYPE_CHECKING:
     from tasks.records import Registered
@@ -37,6 +37,7 @@ app.command(epilog="Example: `evergreen truth flights --as-of 2013-08-19`")(moni
 app.command(epilog="Example: `evergreen verdicts flights --all`")(monitor_cli.verdicts)
 app.command(epilog='Example: `evergreen unblock flights --by ada --reason "new unit, meant so"`')(monitor_cli.unblock)
 app.add_typer(monitor_cli.incidents, name="incidents")
+app.command(epilog="Example: `evergreen backtest flights --from 2013-04-01`")(backtest_cli.backtest)
 app.command(epilog='Example: `evergreen rollout flights --pause --by ada --reason "the holidays first"`')(
     rollout_cli.rollout
 )

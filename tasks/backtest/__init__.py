@@ -1,0 +1,1 @@
+"""backtest: what a policy of retraining would have done over a case's recorded history."""
