@@ -3,7 +3,6 @@
 import getpass
 import logging
 import os
-import sys
 import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -161,21 +160,14 @@ def _utc(as_of: datetime | None) -> datetime | None:
 
 
 def _show(said: "list[Verdict]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("monitor", "says", "found", "about", "rows", "error rate", "as of (UTC)", box=None)
+    if not said:
+        typer.echo("No monitor has said anything yet; `evergreen drift` and `evergreen truth` ask them.")
     for verdict in said:
-        table.add_row(
-            verdict.monitor,
-            verdict.answer,
-            verdict.text,
-            ", ".join(verdict.subjects[:5]),
-            f"{verdict.rows:,}",
-            f"{verdict.error_rate:.0%}" if verdict.error_rate is not None else "",
-            f"{verdict.as_of:%Y-%m-%d %H:%M}",
-        )
-    Console(file=sys.stdout).print(table if said else "No monitor has said anything yet; `evergreen drift` asks them.")
+        rate = f", holding {verdict.error_rate:.0%} false alarms" if verdict.error_rate is not None else ""
+        about = f"version {verdict.version}" if verdict.version else "no champion"
+        window = f"{verdict.start:%Y-%m-%d %H:%M} to {verdict.end:%Y-%m-%d %H:%M}"
+        typer.echo(f"{verdict.answer:<8} {verdict.monitor:<10} {window}, {about}, {verdict.rows:,} rows{rate}")
+        typer.echo(f"    {verdict.text}")
 
 
 def _incident_line(incident: "Incident") -> str:

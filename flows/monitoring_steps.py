@@ -12,29 +12,29 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from pydantic import AwareDatetime
-from serving.ledger.windows import LoggedAnswers
-from tasks.monitoring.draw import draw_report
-from tasks.monitoring.foresee import foresee as foresee_performance
-from tasks.monitoring.rescore import rescore as rescore_answers
-from tasks.monitoring.scan import scan as scan_window
-from tasks.monitoring.watch import watch as watch_hours
-from tasks.outcomes.detect import detect as detect_change
-from tasks.outcomes.realise import realise as realise_performance
 
-from configs.case import RecordedSource
 from configs.frozen import Frozen
 from configs.project import Project
+from configs.sources import RecordedSource
 from flows.parallel import parallel_map
 from flows.steps import ONCE_A_RUN
 from serving.ledger.places import predictions_url, segments_folder
+from serving.ledger.windows import LoggedAnswers
 from tasks.adapters.incidents import Incidents
 from tasks.adapters.journal import Journal
 from tasks.adapters.registry import Registry
 from tasks.errors import StoreUnreachable
+from tasks.monitoring.draw import draw_report
+from tasks.monitoring.foresee import foresee as foresee_performance
 from tasks.monitoring.refer import refer as refer_to
+from tasks.monitoring.rescore import rescore as rescore_answers
+from tasks.monitoring.scan import scan as scan_window
+from tasks.monitoring.watch import watch as watch_hours
 from tasks.notification.page import page
+from tasks.outcomes.detect import detect as detect_change
 from tasks.outcomes.gather import Gathered
 from tasks.outcomes.gather import gather as gather_labels
+from tasks.outcomes.realise import realise as realise_performance
 from tasks.triage.failed import could_not_compute
 from tasks.triage.triage import triage as triage_case
 from tasks.verdicts import Findings, Monitor, Triaged
