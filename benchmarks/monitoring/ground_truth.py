@@ -6,8 +6,9 @@ Predictions of 90 days lie as Parquet by day; of their labels 5 % never come, 2 
 about nobody, and all are shuffled, with delays of 10 days in the mean. Each contestant is a process of its own on two
 threads; figures are seconds of wall and CPU without imports, and peak memory of the whole process.
 
-- plain: `COPY (SELECT ... FROM predictions JOIN labels USING (entity, event_time)) TO one Parquet file`, every label as it
-  is: it writes some rows twice, and none that has no label;
+- plain: DuckDB's `COPY (SELECT ... FROM predictions JOIN labels USING (entity, event_time)) TO` one Parquet file, every
+  label as it is: it writes some rows twice, and none that has no label;
+- plain by day: the same, to files by day of the answer, as outcomes are kept;
 - join: what `gather` does once labels are in its log: the label that counts of each key, the counts, outcomes by day;
 - gather: all of it, from the files of the label source;
 - day: `gather` a day later: a day's predictions, and a day's labels (late ones for some fifty days).
@@ -35,7 +36,7 @@ from configs.project import Project
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = 90
-WHO = ("plain", "join", "gather", "day")
+WHO = ("plain", "plain by day", "join", "gather", "day")
 CASE = {
     "question": "Is it paid back?",
     "problem": "binary",
@@ -91,7 +92,7 @@ def make(folder: Path, rows: int) -> None:
         "source": {"kind": "file", "url": str(folder / "nothing"), "format": "parquet"},
         "labels": {
             "source": {"kind": "file", "url": str(folder / "labels"), "format": "parquet"},
-            **{"entity": "entity", "event_time": "event_time", "label": "label", "labelled_at": "labelled_at"},
+            **dict(zip(*[("entity", "event_time", "label", "labelled_at")] * 2, strict=True)),
         },
     }
     here = Path(__file__).parents[2]
@@ -127,7 +128,9 @@ def make(folder: Path, rows: int) -> None:
         f"USING SAMPLE 2 PERCENT (bernoulli)"
     )
     db.execute("INSERT INTO l SELECT * FROM l USING SAMPLE 3 PERCENT (bernoulli)")
-    db.execute("INSERT INTO l SELECT 'x' || entity, event_time, label, labelled_at FROM l USING SAMPLE 1 PERCENT (bernoulli)")
+    db.execute(
+        "INSERT INTO l SELECT 'x' || entity, event_time, label, labelled_at FROM l USING SAMPLE 1 PERCENT (bernoulli)"
+    )
     end = int((START + timedelta(days=DAYS)).timestamp() * 1e6)
     # All labels but those of the last day, as if they had been taken at once: also those that are late by then.
     db.execute(
@@ -140,7 +143,7 @@ def make(folder: Path, rows: int) -> None:
     )
     day = end + 86_400_000_000
     db.execute(
-        f"COPY (SELECT * FROM l WHERE labelled_at > make_timestamptz({end}) AND labelled_at <= make_timestamptz({day})) "
+        f"COPY (FROM l WHERE labelled_at > make_timestamptz({end}) AND labelled_at <= make_timestamptz({day})) "
         f"TO '{folder}/day.parquet' (FORMAT parquet, COMPRESSION zstd)"
     )
 
@@ -153,9 +156,7 @@ class Log:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def batches(
-        self, start: datetime, end: datetime, columns: Sequence[str] | None = None
-    ) -> Iterator[pa.RecordBatch]:
+    def batches(self, start: datetime, end: datetime, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         for day in sorted(self._folder.iterdir()):
             moment = datetime.fromisoformat(day.name.removeprefix("date=")).replace(tzinfo=UTC)
             if start - timedelta(days=1) < moment < end:
@@ -173,19 +174,21 @@ def _measured(who: str, folder: Path) -> dict[str, Any]:
 
 
 def _run(who: str, folder: Path) -> dict[str, Any]:
-    work = {"plain": _plain, "join": _join, "gather": _gather, "day": _day}[who]
+    work = {"plain": _plain, "plain by day": _plain_by_day, "join": _join, "gather": _gather, "day": _day}[who]
     prepared = _prepared(who, folder)
     began, cpu = time.perf_counter(), time.process_time()
     found = work(folder, prepared)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     # Not getrusage: a process inherits the peak of the one that started it.
-    (peak,) = (int(line.split()[1]) / 1e6 for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+    (peak,) = (
+        int(line.split()[1]) / 1e6 for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line
+    )
     return {"seconds": round(seconds, 2), "cpu": round(cpu, 2), "gb": round(peak, 2), **found}
 
 
 def _prepared(who: str, folder: Path) -> Any:
     """What is imported, and laid out, before the clock starts."""
-    if who == "plain":
+    if who.startswith("plain"):
         return None
     from tasks.outcomes import gather, increment, intake  # noqa: PLC0415
 
@@ -197,20 +200,26 @@ def _prepared(who: str, folder: Path) -> Any:
     return gather, increment, intake
 
 
-def _plain(folder: Path, _: Any) -> dict[str, Any]:
+def _plain(folder: Path, _: Any, options: str = "") -> dict[str, Any]:
     db = duckdb.connect()
-    db.execute("SET threads = 2; SET preserve_insertion_order = false")
+    db.execute("SET threads = 2; SET preserve_insertion_order = false; SET TimeZone = 'UTC'")
     db.execute(
-        f"COPY (SELECT p.*, l.label, l.labelled_at FROM read_parquet({_files(folder)}) p "
-        f"JOIN read_parquet('{folder}/every.parquet') l USING (entity, event_time)) "
-        f"TO '{folder}/plain.parquet' (FORMAT parquet, COMPRESSION zstd)"
+        f"COPY (SELECT p.*, l.label, l.labelled_at FROM (SELECT *, answered_at::DATE AS day FROM "
+        f"read_parquet({_files(folder)})) p JOIN read_parquet('{folder}/every.parquet') l USING (entity, event_time)) "
+        f"TO '{folder}/plain{'-by-day' if options else '.parquet'}' (FORMAT parquet, COMPRESSION zstd{options})"
     )
     return {}
 
 
+def _plain_by_day(folder: Path, _: Any) -> dict[str, Any]:
+    return _plain(folder, _, ", PARTITION_BY (day), OVERWRITE_OR_IGNORE")
+
+
 def _files(folder: Path) -> list[str]:
     last = (START + timedelta(days=DAYS)).date().isoformat()
-    return [str(path) for path in sorted((folder / "predictions").rglob("*.parquet")) if path.parent.name < f"date={last}"]
+    return [
+        str(path) for path in sorted((folder / "predictions").rglob("*.parquet")) if path.parent.name < f"date={last}"
+    ]
 
 
 def _join(folder: Path, rooms: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import duckdb
 from configs.labels import LabelKey
 from tasks.outcomes.labels import KEYS
 
-MEMORY = "1GB"
+MEMORY = "1500MB"
 THREADS = 2
 ROW = ("request_id", "row", "role")
 """What an outcome is about: one row of one request, and who answered it."""
