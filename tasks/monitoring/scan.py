@@ -1,6 +1,7 @@
 """The scan of a window: do requests still come in, do they keep the contract, do they look like the reference."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import pyarrow as pa
@@ -10,8 +11,9 @@ from configs.project import Project
 from tasks.adapters.journal import Journal
 from tasks.adapters.profiles import Parallel, Profiles
 from tasks.adapters.registry import Registry
+from tasks.errors import ArtifactError
 from tasks.monitoring.answers import Answers
-from tasks.monitoring.errors import ContractDiffers, ReferenceMissing
+from tasks.monitoring.errors import ContractDiffers, ProfileError, ReferenceMissing
 from tasks.monitoring.grid import Grid
 from tasks.monitoring.hours import ASKED_THE_CHAMPION, Hour, Sample, plain_rows, together
 from tasks.monitoring.inputs import Side
@@ -19,7 +21,9 @@ from tasks.monitoring.profile import WHEN
 from tasks.monitoring.reference import Reference, read_reference
 from tasks.monitoring.season import reference_stretches
 from tasks.monitoring.window import Window
-from tasks.verdicts import Answer, Findings, Monitor
+from tasks.verdicts import Answer, Findings, Monitor, Verdict
+
+log = logging.getLogger(__name__)
 
 
 def scan(project: Project, case_name: str, as_of: datetime, answers: Answers, *, parallel: Parallel = map) -> Findings:
@@ -30,37 +34,50 @@ def scan(project: Project, case_name: str, as_of: datetime, answers: Answers, *,
     """
     case, params = project.case(case_name), project.params(case_name)
     champion = Registry(project).holder(case_name, "champion")
-    version = champion.version if champion else None
-    window = Window.of(case, params.monitoring, params.seed, version, as_of)
-    if version is None:
+    window = Window.of(case, params.monitoring, params.seed, champion.version if champion else None, as_of)
+    if champion is None:
         return window.without_reference(_rows_alone(answers, window), Answer.waiting, "the case has no champion yet")
-    try:
-        reference = read_reference(project, case_name, version)
-    except ReferenceMissing as error:
-        return window.without_reference(_rows_alone(answers, window), Answer.unknown, str(error))
-    if reference.grid.contract_version != case.contract.version:
-        differs = ContractDiffers("The champion's reference", reference.grid.contract_version, case.contract.version)
-        return window.without_reference(_rows_alone(answers, window), Answer.unknown, str(differs))
-    profiles = Profiles(project, case_name, reference.grid)
-    rows = profiles.rows(answers, window.history, window.end, as_of, parallel)
-    current = profiles.hours(answers, window.start, window.end, as_of, parallel)
-    stretches = reference_stretches(params.monitoring.reference, window.start, window.end)
-    before = {
-        begin: hour
-        for start, end in stretches
-        for begin, hour in profiles.hours(answers, start, end, as_of, parallel).items()
-    }
     earlier = Journal(project).verdicts(
-        case_name, as_of, Monitor.inputs, params.monitoring.inputs.persistence[1], version
+        case_name, as_of, Monitor.inputs, params.monitoring.inputs.persistence[1], champion.version
     )
-    against = _accepted(reference) if not stretches else _side(before, reference.grid, version, window.sample_rows)
-    now = _side(current, reference.grid, version, window.sample_rows)
-    return window.findings(reference.grid, against, now, current, rows, earlier)
+    try:
+        reference = read_reference(project, case_name, champion.version)
+        if reference.grid.contract_version != case.contract.version:
+            raise ContractDiffers("The champion's reference", reference.grid.contract_version, case.contract.version)
+        found = _compare(window, reference, Profiles(project, case_name, reference.grid), answers, parallel, earlier)
+    except (ReferenceMissing, ArtifactError, ProfileError) as error:
+        return window.without_reference(_rows_alone(answers, window), Answer.unknown, str(error))
+    for verdict in found.verdicts:
+        log.info("scan %s: %s %s: %s", case_name, verdict.monitor, verdict.answer, verdict.text)
+    return found
 
 
-def _side(hours: Mapping[datetime, Hour], grid: Grid, version: str | None, sample_rows: int) -> Side:
-    drawn = Sample.together([hour.sample for hour in hours.values()], grid).at_most(sample_rows)
-    return Side(together(hours.values(), grid, version), drawn.rows.to_pandas())
+def _compare(  # noqa: PLR0913, PLR0917
+    window: Window,
+    reference: Reference,
+    profiles: Profiles,
+    answers: Answers,
+    parallel: Parallel,
+    earlier: Sequence[Verdict],
+) -> Findings:
+    """Count what was not counted yet, and hold it against the reference."""
+    as_of, grid = window.end, reference.grid
+    stretches = reference_stretches(window.params.reference, window.start, window.end)
+    rows = profiles.rows(answers, window.history, window.start, as_of, parallel)
+    current = profiles.hours(answers, window.start, window.end, as_of, parallel)
+    rows |= {begin: hour.rows for begin, hour in current.items()}
+    against = _accepted(reference)
+    if stretches:
+        before: dict[datetime, Hour] = {}
+        for start, end in stretches:
+            before |= profiles.hours(answers, start, end, as_of, parallel)
+        against = _side(before, grid, window)
+    return window.findings(grid, against, _side(current, grid, window), current, rows, earlier)
+
+
+def _side(hours: Mapping[datetime, Hour], grid: Grid, window: Window) -> Side:
+    drawn = Sample.together([hour.sample for hour in hours.values()], grid).at_most(window.params.inputs.sample_rows)
+    return Side(together(hours.values(), grid, window.version), drawn.rows.to_pandas())
 
 
 def _accepted(reference: Reference) -> Side:

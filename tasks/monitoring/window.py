@@ -40,10 +40,6 @@ class Window:
         return self.start - WINDOWS_BEFORE * (self.end - self.start)
 
     @property
-    def sample_rows(self) -> int:
-        return self.params.inputs.sample_rows
-
-    @property
     def not_comparable(self) -> frozenset[str]:
         """Columns the log does not keep as they came."""
         kept = self.case.serving.log

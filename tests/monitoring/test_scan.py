@@ -1,0 +1,166 @@
+"""scan: reads the log, the reference and what was said before; what it cannot compute it says."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs.project import Project
+from tasks.adapters.journal import Journal
+from tasks.monitoring import scan as scanning
+from tasks.monitoring.reference import kept_at
+from tasks.monitoring.scan import scan
+from tasks.verdicts import Answer, Findings, Monitor, Verdict
+from tests.conftest import change_params
+from tests.outcomes.lent import Champion, Frame, loans, refer
+from tests.outcomes.loans import DAY, HOUR, START, project
+
+ROWS = 40
+"""Answers an hour."""
+WEEK = 7 * DAY
+NOW = START + 30 * DAY
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose version 1 is champion and has its reference; its window is a day."""
+    monkeypatch.setattr(scanning, "Registry", Champion)
+    made = project(tmp_path)
+    watch_days(made)
+    refer(made)
+    return made
+
+
+def watch_days(made: Project, **monitoring: Any) -> None:
+    change_params(made.root, "loans", {"monitoring": {"window_hours": 24, **monitoring}})
+
+
+def answered(start: datetime, hours: int = 24, **changes: Any) -> pd.DataFrame:
+    """The log of these hours; a change gives a column other values."""
+    count = hours * ROWS
+    frame = loans(np.random.default_rng([7, round(start.timestamp())]), count).rename(columns={"score": "probability"})
+    when = pd.Timestamp(start) + pd.to_timedelta(np.arange(count) * 3600 / ROWS, unit="s")
+    return frame.assign(
+        request_id=[f"q{start:%m%d%H}{n}" for n in range(count)], row=0, answered_at=when, prediction=1,
+        model_version="1", role="champion", fallback=pd.Series([None] * count, dtype="str"), contract_version=1,
+    ).assign(**changes)  # fmt: skip
+
+
+def said(findings: Findings, monitor: Monitor) -> Verdict:
+    return next(verdict for verdict in findings.verdicts if verdict.monitor is monitor)
+
+
+def test_a_window_like_the_reference_is_clear(clone: Project) -> None:
+    findings = scan(clone, "loans", NOW, Frame(answered(NOW - DAY)))
+    assert [verdict.answer for verdict in findings.verdicts] == [Answer.clear] * 3
+    inputs = said(findings, Monitor.inputs)
+    assert (inputs.start, inputs.end, inputs.rows, inputs.version) == (NOW - DAY, NOW, 24 * ROWS, "1")
+
+
+def test_drift_is_found_and_named_and_the_same_in_parallel(clone: Project) -> None:
+    moved = answered(NOW - DAY)
+    moved["income"] += 0.4
+    one = scan(clone, "loans", NOW, Frame(moved))
+    with ThreadPoolExecutor(3) as pool:
+        other = scan(clone, "loans", NOW, Frame(moved), parallel=pool.map)
+    assert one == other
+    assert (said(one, Monitor.inputs).answer, said(one, Monitor.inputs).cause) == (Answer.alarm, "income")
+
+
+def test_scanning_again_says_the_same(clone: Project) -> None:
+    """The second time from the hours that were kept: only the one that may still get rows is read."""
+    log = Frame(answered(NOW - DAY))
+    one = scan(clone, "loans", NOW, log)
+    log.rows = log.rows[log.rows["answered_at"] >= NOW - 2 * HOUR]
+    assert scan(clone, "loans", NOW, log) == one
+
+
+def test_a_rolling_reference_forgets_the_change_that_has_stayed(clone: Project) -> None:
+    moved = answered(NOW - WEEK, 7 * 24)
+    moved["income"] += 0.4
+    assert said(scan(clone, "loans", NOW, Frame(moved)), Monitor.inputs).answer is Answer.alarm
+    watch_days(clone, reference={"kind": "rolling", "weeks": 1})
+    verdict = said(scan(clone, "loans", NOW, Frame(moved)), Monitor.inputs)
+    assert verdict.answer is Answer.clear
+    assert "from the 1 week before" in verdict.text
+
+
+def test_the_same_hours_of_the_weeks_before_know_the_rhythm_of_the_week(clone: Project) -> None:
+    """Incomes differ between days, as they do every week."""
+    month = answered(NOW - 29 * DAY, 29 * 24)
+    month["income"] += (month["answered_at"].dt.dayofweek == (NOW - DAY).weekday()) * 1.0
+    assert said(scan(clone, "loans", NOW, Frame(month)), Monitor.inputs).answer is Answer.alarm
+    watch_days(clone, reference={"kind": "same_hours", "weeks": 4})
+    assert said(scan(clone, "loans", NOW, Frame(month)), Monitor.inputs).answer is Answer.clear
+
+
+def test_a_year_that_is_not_there_yet_is_waited_for(clone: Project) -> None:
+    watch_days(clone, reference={"kind": "last_year", "weeks": 4})
+    verdict = said(scan(clone, "loans", NOW, Frame(answered(NOW - DAY))), Monitor.inputs)
+    assert verdict.answer is Answer.waiting
+    assert "0 rows in the reference (4 weeks around the same date a year ago)" in verdict.text
+
+
+def test_half_of_the_usual_volume_is_noticed(clone: Project) -> None:
+    days = pd.concat([answered(NOW - 5 * DAY, 4 * 24), answered(NOW - DAY, 24)[::3]])
+    verdict = said(scan(clone, "loans", NOW, Frame(days)), Monitor.freshness)
+    assert verdict.answer is Answer.alarm
+    assert "320 rows were answered, -67% against the usual 960" in verdict.text
+
+
+def test_an_alarm_of_the_scan_before_counts_for_persistence(clone: Project) -> None:
+    watch_days(clone, inputs={"persistence": [2, 2]})
+    moved = answered(NOW - 2 * DAY, 48)
+    moved["income"] += 0.4
+    before = scan(clone, "loans", NOW - DAY, Frame(moved))
+    assert said(before, Monitor.inputs).answer is Answer.clear
+    Journal(clone).record(before)
+    assert said(scan(clone, "loans", NOW, Frame(moved)), Monitor.inputs).answer is Answer.alarm
+
+
+def test_without_a_champion_only_freshness_is_said(clone: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Champion, "version", None)
+    findings = scan(clone, "loans", NOW, Frame(answered(NOW - DAY)))
+    assert said(findings, Monitor.freshness).answer is Answer.clear
+    for monitor in (Monitor.contract, Monitor.inputs):
+        assert said(findings, monitor).answer is Answer.waiting
+        assert said(findings, monitor).version is None
+
+
+def test_without_a_reference_nothing_is_taken_for_clear(clone: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Champion, "version", "2")
+    findings = scan(clone, "loans", NOW, Frame(answered(NOW - DAY)))
+    assert said(findings, Monitor.freshness).answer is Answer.clear
+    assert {said(findings, monitor).answer for monitor in (Monitor.contract, Monitor.inputs)} == {Answer.unknown}
+
+
+def test_a_reference_that_was_altered_is_not_used(clone: Project) -> None:
+    (kept_at(clone, "loans", "1") / "profile.parquet").write_bytes(b"something else")
+    verdict = said(scan(clone, "loans", NOW, Frame(answered(NOW - DAY))), Monitor.inputs)
+    assert (verdict.answer, "is not the file that was recorded" in verdict.text) == (Answer.unknown, True)
+
+
+def test_a_reference_of_another_contract_is_not_used(clone: Project) -> None:
+    file = clone.root / "configs" / "loans.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("  version: 1", "  version: 2"), encoding="utf-8")
+    verdict = said(scan(Project(clone.root), "loans", NOW, Frame(answered(NOW - DAY))), Monitor.inputs)
+    assert verdict.answer is Answer.unknown
+    assert "counted for contract version 1, and version 2 is asked for" in verdict.text
+
+
+def test_a_kept_hour_that_cannot_be_read_is_said(clone: Project) -> None:
+    log = Frame(answered(NOW - DAY))
+    scan(clone, "loans", NOW, log)
+    next((clone.stores / "monitoring" / "loans" / "hours").rglob("*.hour")).write_bytes(b"torn")
+    verdict = said(scan(clone, "loans", NOW, log), Monitor.inputs)
+    assert (verdict.answer, "Remove the file" in verdict.text) == (Answer.unknown, True)
+
+
+def test_an_as_of_within_an_hour_takes_that_hour_as_far_as_it_went(clone: Project) -> None:
+    as_of = NOW + timedelta(minutes=30)
+    verdict = said(scan(clone, "loans", as_of, Frame(answered(NOW - DAY, 26))), Monitor.inputs)
+    assert (verdict.start, verdict.rows) == (NOW - DAY, 24 * ROWS + ROWS // 2)
