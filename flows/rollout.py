@@ -27,8 +27,8 @@ def rollout(case: str = "flights", follow: bool = True) -> str:
         after = steps.decide(case, state, steps.look(case, state))
         told = f"version {after.version}: {after}"
         if after.over:
-            continue
-        if after.standing != "going":
+            steps.tell(case, f"rollout {after.standing}", steps.last_reason(case))
+        elif after.standing != "going":
             if not ask_how_to_go_on(case, after):
                 break
         elif after == state:
@@ -41,7 +41,9 @@ def rollout(case: str = "flights", follow: bool = True) -> str:
 @flow(name="rollback", flow_run_name="{case}: {reason}")
 def rollback(case: str, by: str, reason: str) -> str:
     """Take the challenger that rolls out away from users, or put the former champion back, in one write."""
-    return steps.take_out(case, by, reason)
+    told = steps.take_out(case, by, reason)
+    steps.tell(case, f"rolled back by {by}: {told}", reason)
+    return told
 
 
 @flow(name="control", flow_run_name="{case}: {wish}")

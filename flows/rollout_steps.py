@@ -1,23 +1,28 @@
 """The steps of a rollout as Prefect tasks. What was decided is in the history, so none of them needs to be kept."""
 
+import logging
 import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.blocks.abstract import NotificationBlock
+from prefect.blocks.core import Block
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun
 
 from configs.project import Project
 from flows.load_check import load_check
+from flows.notifying import LOG
 from flows.recorded_rows import recorded_rows
 from flows.smoke import public_address, smoke
 from serving.ledger.places import predictions_url, segments_folder
 from serving.ledger.windows import LoggedAnswers
+from tasks.adapters.history import History
 from tasks.adapters.locks import Held, acquire
 from tasks.errors import StoreUnreachable
 from tasks.monitoring.answers import Answers
@@ -28,6 +33,8 @@ from tasks.records import Reason, Rollout
 from tasks.rollout import carry
 from tasks.rollout.find_out import find_out, stated
 from tasks.rollout.stages import judged
+
+log = logging.getLogger(__name__)
 
 _turns: dict[str, int] = {}
 _TURN_SECONDS = 60
@@ -111,6 +118,30 @@ def take_out(case: str, by: str, reason: str) -> str:
 def control(case: str, wish: carry.Wish, by: str, reason: str) -> Rollout:
     """What a person wants of the rollout."""
     return carry.control(Project.here(), case, wish, Why(by, reason, _now()))
+
+
+def tell(case: str, head: str, text: str) -> None:
+    """Tell the place's channels, or the log. A channel that fails is seen on the run's page, and stops nothing."""
+    for channel in Project.here().place.alerts.channels or (LOG,):
+        send(channel, f"[{case}] {head}", text, return_state=True)
+
+
+@task(**_STEP, retries=2, retry_delay_seconds=[2, 5], task_run_name="tell {channel}")
+def send(channel: str, head: str, text: str) -> None:
+    """Send one message through one channel."""
+    if channel == LOG:
+        log.warning("%s: %s", head, text)
+        return
+    block = cast("NotificationBlock", Block.load(channel))
+    # Without this, a block that could not send says nothing.
+    with block.raise_on_failure():
+        block.notify(text, head)
+
+
+def last_reason(case: str) -> str:
+    """Why the case's last event happened, and who decided it."""
+    last = History(Project.here()).events(case)[-1]
+    return f"version {last.version}: {last.what} by {last.by}: {last.reason}"
 
 
 def wait(case: str, state: Rollout) -> None:

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
 from configs.project import Project
+from tasks.errors import ArtifactError
 from tasks.promotion.decide import Desk, Why, must_be_an_approver, take_back
 from tasks.promotion.proof import prove
 from tasks.records import Reason, Rollout
@@ -30,7 +32,8 @@ def carry_on(project: Project, seen: Rollout, case: str, reasons: Sequence[Reaso
     """Decide what follows for the state that was `seen` from what was found out about it; returns the state now.
 
     Whatever was decided meanwhile goes first. Somebody who paused the rollout, or is asked, stops only its progress: a
-    rule that fails ends it all the same. Raises NothingRollsOut, and what `prove` raises before a promotion.
+    rule that fails ends it all the same. So does a model whose file is not what was judged when it is to be promoted.
+    Raises NothingRollsOut.
     """
     desk = Desk(project, case)
     with desk.alone():
@@ -47,7 +50,10 @@ def carry_on(project: Project, seen: Rollout, case: str, reasons: Sequence[Reaso
         elif found.move == "ask" and state.standing == "going":
             desk.move(state.model_copy(update={"standing": "asking", "reasons": found.reasons}), why)
         elif found.move == "go on" and state.standing == "going":
-            _enter(desk, following(state, found.reasons, at), why)
+            try:
+                _enter(desk, following(state, found.reasons, at), why)
+            except ArtifactError as error:
+                take_back(desk, replace(why, reason=f"{state.stage.name}: {error}"))
         return desk.rollout() or state
 
 
