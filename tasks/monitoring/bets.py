@@ -7,7 +7,8 @@ scores, the ratio of tilt `t + d` against tilt `t` has a mean of at most 1 whene
 as `psi` is convex. Categories, missing values and what lies beyond the reference are shares, and the ratio is that of
 two shares.
 
-The reference is a sample. What it may be wrong by widens the tolerance: by the normal bound for scores, by Clopper and
+The tolerance is widened by what hours of the reference usually differ by (`wavering.py`), and by what the reference, a
+sample, may be wrong by: by the normal bound for scores, by Clopper and
 Pearson's (1934) for shares, by the missing mass for categories nobody listed (Berend and Kontorovich 2013, Electronic
 Communications in Probability 18:3).
 """
@@ -27,6 +28,7 @@ from tasks.evaluation.predictions import Floats
 from tasks.monitoring.bins import CategoryBins, Counts, NumberBins
 from tasks.monitoring.grid import Bins, Grid
 from tasks.monitoring.profile import ColumnProfile, Profile
+from tasks.monitoring.wavering import Usual
 
 _SHIFTS = ((0.03, 0.15), (0.08, 0.4), (0.18, 0.25), (0.48, 0.2))
 """In standard deviations beyond the tolerance, with their shares of the money."""
@@ -88,15 +90,18 @@ class Bets:
     """Of each bet among those of its column."""
 
     @classmethod
-    def against(cls, reference: Profile, grid: Grid, tolerance: float, error_rate: float) -> "Bets":
-        """The bets against a reference. Raises ContractDiffers or GridDiffers."""
+    def against(
+        cls, reference: Profile, grid: Grid, tolerance: float, error_rate: float, usual: Usual | None = None
+    ) -> "Bets":
+        """The bets against a reference; `usual` widens the tolerance. Raises ContractDiffers or GridDiffers."""
         reference.must_fit(grid.digest, grid.contract_version, "The reference")
         columns = tuple(grid.columns)
         risk = _SHARE_OF_ERRORS * error_rate / len(columns)
         readings: list[Reading] = []
         bets: list[Bet] = []
         for column in columns:
-            made = list(_of_column(column, grid.columns[column], reference.columns[column], tolerance, risk))
+            held = _Against(column, grid.columns[column], reference.columns[column], tolerance, risk / 4, usual)
+            made = list(held.bets())
             for reading, placed in made:
                 bets += [Bet(len(readings), *bet) for bet in placed]
                 readings.append(reading)
@@ -139,63 +144,84 @@ def _mixed(log_sums: Floats, log_weights: Floats, mine: NDArray[np.bool_]) -> fl
     return float(logsumexp(log_sums[mine] + log_weights[mine]))
 
 
-def _of_column(
-    column: str, bins: Bins, found: ColumnProfile, tolerance: float, risk: float
-) -> Iterator[tuple[Reading, list[Placed]]]:
-    missing = found.rows - found.present
-    yield Reading(column, "missing"), _on_share(missing, found.rows, tolerance, risk / 4, 0.1)
-    if isinstance(bins, NumberBins):
-        yield from _of_numbers(column, found.counts, tolerance, risk / 4)
-    else:
-        yield from _of_names(column, bins, found, tolerance, risk / 4)
+@dataclass(frozen=True)
+class _Against:
+    """One column of the reference, and how sure one is of it."""
 
+    column: str
+    bins: Bins
+    found: ColumnProfile
+    tolerance: float
+    risk: float
+    usual: Usual | None
 
-def _of_numbers(column: str, counts: Counts, tolerance: float, risk: float) -> Iterator[tuple[Reading, list[Placed]]]:
-    rows = int(counts.sum())
-    if not rows:
-        return
-    filled = np.flatnonzero(counts)
-    beyond = np.r_[: filled[0], filled[-1] + 1 : len(counts)].astype(np.intp)
-    most = min(2 * np.log(2 / risk) / rows, 0.5)
-    yield Reading(column, "beyond", bins=beyond), list(_up(most, 0.05))
-    if len(filled) < 2:
-        return
-    shares = counts / rows
-    scores = normal_scores(counts)
-    noise = float(stats.norm.isf(risk / 2) / np.sqrt(rows))
-    for what, values, weight, widest in (
-        ("mean", scores, 0.7, np.inf),
-        ("spread", np.square(scores), 0.15, _WIDEST_SPREAD),
-    ):
+    def bets(self) -> Iterator[tuple[Reading, list[Placed]]]:
+        usual = self.usual.of_missing(self.column) if self.usual else 0.0
+        missing = self.found.rows - self.found.present
+        yield Reading(self.column, "missing"), self._on_share(missing, self.found.rows, usual, 0.1)
+        if isinstance(self.bins, NumberBins):
+            yield from self._of_numbers()
+        elif isinstance(self.bins, CategoryBins):
+            yield from self._of_names(self.bins.categories, 0.85)
+            if not self.bins.of_truth and self.found.present:
+                yield self._unseen(self.bins)
+        else:
+            yield from self._of_names(self.bins.terms, 0.9)
+
+    def _of_numbers(self) -> Iterator[tuple[Reading, list[Placed]]]:
+        counts = self.found.counts
+        rows, filled = int(counts.sum()), np.flatnonzero(counts)
+        if not rows:
+            return
+        beyond = np.r_[: filled[0], filled[-1] + 1 : len(counts)].astype(np.intp)
+        most = min(2 * np.log(2 / self.risk) / rows, 0.5)
+        yield Reading(self.column, "beyond", bins=beyond), list(_up(most, 0.05))
+        scores = normal_scores(counts)
+        yield from self._on_scores("mean", scores, 0.7)
+        yield from self._on_scores("spread", np.square(scores), 0.15)
+
+    def _on_scores(self, what: What, values: Floats, weight: float) -> Iterator[tuple[Reading, list[Placed]]]:
+        counts = self.found.counts
+        shares = counts / counts.sum()
         centred = values - shares @ values
         deviation = float(np.sqrt(shares @ np.square(centred)))
-        if deviation > 1e-9:
-            weights = centred / deviation
-            placed = list(_tilted(weights, shares, max(tolerance, noise), weight, widest))
-            yield Reading(column, what, weights=weights), placed  # type: ignore[arg-type]
+        if deviation < 1e-9:
+            return
+        weights = centred / deviation
+        noise = float(stats.norm.isf(self.risk / 2) / np.sqrt(counts.sum()))
+        usual = self.usual.of_numbers(self.column, self.bins, weights) if self.usual else 0.0
+        widest = _WIDEST_SPREAD if what == "spread" else np.inf
+        placed = list(_tilted(weights, shares, max(self.tolerance, noise, usual), weight, widest))
+        yield Reading(self.column, what, weights=weights), placed
 
+    def _of_names(self, names: tuple[str, ...], weight: float) -> Iterator[tuple[Reading, list[Placed]]]:
+        counts, rows = self.found.counts[: len(names)], self.found.present
+        frequent = [index for index in np.argsort(-counts, kind="stable")[:_MOST_SHARES] if counts[index]]
+        for index in frequent:
+            usual = self.usual.of_share(self.column, self.bins, names[index]) if self.usual else 0.0
+            reading = Reading(self.column, "share", bins=np.array([index], dtype=np.intp), name=names[index])
+            money = weight / len(frequent)
+            yield reading, self._on_share(int(counts[index]), rows, usual, money, self.risk / len(names))
 
-def _of_names(
-    column: str, bins: Bins, found: ColumnProfile, tolerance: float, risk: float
-) -> Iterator[tuple[Reading, list[Placed]]]:
-    known = len(bins.categories) if isinstance(bins, CategoryBins) else len(bins.terms)  # type: ignore[union-attr]
-    names = bins.categories if isinstance(bins, CategoryBins) else bins.terms  # type: ignore[union-attr]
-    rows = found.present
-    if not rows:
-        return
-    frequent = np.argsort(-found.counts[:known], kind="stable")[:_MOST_SHARES]
-    frequent = frequent[found.counts[frequent] > 0]
-    for index in frequent:
-        reading = Reading(column, "share", bins=np.array([index]), name=names[index])
-        yield reading, _on_share(int(found.counts[index]), rows, tolerance, risk / max(known, 1), 0.85 / len(frequent))
-    if isinstance(bins, CategoryBins) and not bins.of_truth:
-        listed = bins.listed if bins.listed is not None else 0
-        others = np.arange(listed, bins.size) if listed else np.flatnonzero(found.counts == 0)
-        if listed:
-            placed = _on_share(int(found.counts[others].sum()), rows, tolerance, risk, 0.05)
+    def _unseen(self, bins: CategoryBins) -> tuple[Reading, list[Placed]]:
+        counts, rows = self.found.counts, self.found.present
+        if bins.listed:
+            others = np.arange(bins.listed, bins.size, dtype=np.intp)
+            placed = self._on_share(int(counts[others].sum()), rows, 0.0, 0.05)
         else:
-            placed = list(_up(_missing_mass(found.counts, rows, risk), 0.05))
-        yield Reading(column, "unseen", bins=others.astype(np.intp)), placed
+            others = np.flatnonzero(counts == 0)
+            placed = list(_up(_missing_mass(counts, rows, self.risk), 0.05))
+        return Reading(self.column, "unseen", bins=others), placed
+
+    def _on_share(self, hits: int, rows: int, usual: float, weight: float, risk: float | None = None) -> list[Placed]:
+        """Bets that a share is above or below all the reference allows."""
+        if not rows:
+            return []
+        share, risk = hits / rows, risk or self.risk
+        wavers = max(self.tolerance, usual) * np.sqrt(share * (1 - share))
+        high = stats.beta.ppf(1 - risk / 2, hits + 1, rows - hits) if hits < rows else 1.0
+        low = stats.beta.ppf(risk / 2, hits, rows - hits + 1) if hits else 0.0
+        return [*_up(max(float(high), share + wavers), weight), *_down(min(float(low), share - wavers), weight)]
 
 
 def normal_scores(counts: Counts) -> Floats:
@@ -225,16 +251,6 @@ def _tilted(scores: Floats, shares: Floats, tolerance: float, weight: float, wid
                 tilt = tolerance + shift
                 cost = float(logsumexp(logs + sign * tilt * values) - allowed)
                 yield sign > 0, tilt, sign * shift, cost, weight * share / 2
-
-
-def _on_share(hits: int, rows: int, tolerance: float, risk: float, weight: float) -> list[Placed]:
-    if not rows:
-        return []
-    share = hits / rows
-    wavers = tolerance * np.sqrt(share * (1 - share))
-    high = stats.beta.ppf(1 - risk / 2, hits + 1, rows - hits) if hits < rows else 1.0
-    low = stats.beta.ppf(risk / 2, hits, rows - hits + 1) if hits else 0.0
-    return [*_up(max(float(high), share + wavers), weight), *_down(min(float(low), share - wavers), weight)]
 
 
 def _up(most: float, weight: float) -> Iterator[Placed]:

@@ -4,6 +4,9 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+import pandas as pd
+
 from configs.params import Params
 from configs.project import Project
 from tasks.adapters.journal import Journal
@@ -16,6 +19,7 @@ from tasks.monitoring.errors import ProfileError, ReferenceMissing
 from tasks.monitoring.hourly import HOUR, Watch, Watched
 from tasks.monitoring.hours import together
 from tasks.monitoring.reference import Reference, read_reference
+from tasks.monitoring.wavering import Usual
 from tasks.verdicts import Answer, Findings, Monitor, Verdict
 
 log = logging.getLogger(__name__)
@@ -63,7 +67,11 @@ def watch(project: Project, case_name: str, as_of: datetime, answers: Answers, p
 
 def _watch(params: Params, reference: Reference) -> Watch:
     hourly = params.monitoring.hourly
-    bets = Bets.against(reference.profile, reference.grid, hourly.tolerance, hourly.error_rate)
+    sampled = reference.scores[reference.scores["sampled"].to_numpy(dtype=bool)]
+    hours = pd.to_datetime(sampled["event_time"], utc=True).dt.floor("h")
+    groupings = tuple(pd.factorize(values)[0].astype(np.intp) for values in (hours, sampled["batch_id"]))
+    usual = Usual(reference.sample, groupings, hourly.error_rate)
+    bets = Bets.against(reference.profile, reference.grid, hourly.tolerance, hourly.error_rate, usual)
     return Watch(bets, hourly, params.monitoring.reference.expected)
 
 

@@ -6,7 +6,6 @@ one batch resembling each other); and how far whole batches of the reference wer
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from tasks.evaluation.predictions import Floats
+from tasks.monitoring.wavering import bound, excess
 
 Groups = NDArray[np.intp]
 
@@ -144,14 +144,11 @@ def usual(surprise: Floats, weight: Floats, batches: Groups, error_rate: float) 
     """How far whole batches are off beyond chance: a bound that as many batches all keep, but for `error_rate`.
 
     A batch is off by about `sum(surprise) / sum(weight)`, of which 1 / sum(weight) is the variance of chance; what is
-    left of the variance is theirs (method of moments, as DerSimonian and Laird 1986, Controlled Clinical Trials 7:177).
+    left of the variance is theirs.
     """
     sums, weights = (np.bincount(batches, weights=values) for values in (surprise, weight))
     filled = weights > 0
-    count = int(filled.sum())
-    if count < 2:
-        return 0.0
-    return float(stats.t.ppf(1 - error_rate / (2 * count), count - 1) * np.sqrt(excess(sums[filled], weights[filled])))
+    return bound(excess(sums[filled], weights[filled]), int(filled.sum()), error_rate)
 
 
 def inflation(surprise: Floats, weight: Floats, batches: Groups) -> float:
@@ -161,13 +158,6 @@ def inflation(surprise: Floats, weight: Floats, batches: Groups) -> float:
     if count < 2 or not known:
         return 1.0
     return max(count / (count - 1) * float(np.square(sums).sum()) / known, 1.0)
-
-
-def excess(sums: NDArray[Any], weights: NDArray[Any]) -> float:
-    """The variance of what groups are off by beyond chance; 0 where chance alone may well make as much of it."""
-    squares = float(np.square(weights).sum())
-    variance = float((np.square(sums) - weights).sum()) / squares if squares else 0.0
-    return variance if squares and variance > 2 * np.sqrt(2 / squares) else 0.0
 
 
 def _own(scores: Floats, follows: bool) -> Floats:

@@ -19,7 +19,8 @@ from scipy.special import expit, logit
 
 from tasks.evaluation.predictions import Floats
 from tasks.evaluation.slices import holm
-from tasks.outcomes.calibration import DUST, Calibration, Groups, excess
+from tasks.monitoring.wavering import excess
+from tasks.outcomes.calibration import DUST, Calibration, Groups
 from tasks.outcomes.tail import Sums, log_upper_tail
 
 FEWEST_ROWS = 20

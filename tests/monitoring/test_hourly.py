@@ -15,6 +15,7 @@ from tasks.monitoring.errors import GridDiffers
 from tasks.monitoring.grid import Grid
 from tasks.monitoring.hourly import HOUR, Watch, Watched
 from tasks.monitoring.profile import Profile, profile_of
+from tasks.monitoring.wavering import Usual
 from tasks.verdicts import Answer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -252,3 +253,35 @@ def test_the_horizon_and_the_error_rate_make_the_threshold(watch: Watch) -> None
     assert np.exp(watch.log_threshold) == pytest.approx(28 * 24 / (0.9 * 0.05))
     assert np.exp(longer.log_threshold - watch.log_threshold) == pytest.approx(10)
     assert timedelta(hours=1) == HOUR
+
+
+def cycles(seed: int, hours: int, each: int) -> pa.RecordBatch:
+    """Hours that differ: it is hotter by day, and oats are milled on some of them."""
+    hour = np.arange(hours * each) // each
+    oats = np.random.default_rng(seed).random(hours)[hour] < 0.3
+    return rows(
+        seed,
+        hours * each,
+        heat=lambda _, x: x + 4 * np.sin(hour / 24 * 2 * np.pi),
+        grain=lambda d, x: np.where(oats & (d.random(len(x)) < 0.8), "oat", x),
+    )
+
+
+@pytest.mark.parametrize(("usual", "answer"), [(True, Answer.clear), (False, Answer.alarm)])
+def test_hours_that_always_differ_are_no_change(usual: bool, answer: Answer) -> None:
+    before = cycles(1, 2000, 10)
+    grid = Grid.fit(CONTRACT, Problem.binary, [before], 1)
+    params = HourlyParams()
+    known = Usual(before.to_pandas(), (np.arange(20_000) // 10, np.arange(20_000) // 2000), params.error_rate)
+    bets = Bets.against(profile_of([before], grid), grid, 0.02, 0.05, known if usual else None)
+    watch, state = Watch(bets, params), NEW
+    now = cycles(2, 72, 200)
+    for hour in range(72):
+        state = watch.take(state, START + hour * HOUR, profile_of([now.slice(200 * hour, 200)], grid))
+    verdict = watch.verdict(CASE, state, START + 72 * HOUR, START, state.rows)
+
+    assert verdict.answer is answer, verdict.text
+    broken = profile_of([rows(3, 200, load=lambda _, x: x + 2)], grid)
+    for hour in range(72, 76):
+        state = watch.take(state, START + hour * HOUR, broken)
+    assert "load" in watch.verdict(CASE, state, START + 76 * HOUR, START, state.rows).subjects
