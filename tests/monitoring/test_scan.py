@@ -17,10 +17,11 @@ from tasks.monitoring.scan import scan
 from tasks.verdicts import Answer, Findings, Monitor, Verdict
 from tests.conftest import change_params
 from tests.outcomes.lent import Champion, Frame, loans, refer
-from tests.outcomes.loans import DAY, HOUR, START, project
+from tests.outcomes.loans import DAY, START, project
 
-ROWS = 40
-"""Answers an hour."""
+ROWS = 240
+"""Answers an hour, in the four hours of a day that have any: each hour is a file."""
+OPEN = 4
 WEEK = 7 * DAY
 NOW = START + 30 * DAY
 
@@ -39,11 +40,13 @@ def watch_days(made: Project, **monitoring: Any) -> None:
     change_params(made.root, "loans", {"monitoring": {"window_hours": 24, **monitoring}})
 
 
-def answered(start: datetime, hours: int = 24, **changes: Any) -> pd.DataFrame:
-    """The log of these hours; a change gives a column other values."""
-    count = hours * ROWS
+def answered(start: datetime, days: int = 1, **changes: Any) -> pd.DataFrame:
+    """The log of these days; a change gives a column other values."""
+    count = days * OPEN * ROWS
     frame = loans(np.random.default_rng([7, round(start.timestamp())]), count).rename(columns={"score": "probability"})
-    when = pd.Timestamp(start) + pd.to_timedelta(np.arange(count) * 3600 / ROWS, unit="s")
+    place = np.arange(count)
+    hours = place // (OPEN * ROWS) * 24 + place % (OPEN * ROWS) / ROWS
+    when = pd.Timestamp(start) + pd.to_timedelta(hours * 3600, unit="s")
     return frame.assign(
         request_id=[f"q{start:%m%d%H}{n}" for n in range(count)], row=0, answered_at=when, prediction=1,
         model_version="1", role="champion", fallback=pd.Series([None] * count, dtype="str"), contract_version=1,
@@ -58,7 +61,7 @@ def test_a_window_like_the_reference_is_clear(clone: Project) -> None:
     findings = scan(clone, "loans", NOW, Frame(answered(NOW - DAY)))
     assert [verdict.answer for verdict in findings.verdicts] == [Answer.clear] * 3
     inputs = said(findings, Monitor.inputs)
-    assert (inputs.start, inputs.end, inputs.rows, inputs.version) == (NOW - DAY, NOW, 24 * ROWS, "1")
+    assert (inputs.start, inputs.end, inputs.rows, inputs.version) == (NOW - DAY, NOW, OPEN * ROWS, "1")
 
 
 def test_drift_is_found_and_named_and_the_same_in_parallel(clone: Project) -> None:
@@ -72,15 +75,15 @@ def test_drift_is_found_and_named_and_the_same_in_parallel(clone: Project) -> No
 
 
 def test_scanning_again_says_the_same(clone: Project) -> None:
-    """The second time from the hours that were kept: only the one that may still get rows is read."""
+    """The second time from the hours that were kept."""
     log = Frame(answered(NOW - DAY))
     one = scan(clone, "loans", NOW, log)
-    log.rows = log.rows[log.rows["answered_at"] >= NOW - 2 * HOUR]
+    log.rows = log.rows.head(0)
     assert scan(clone, "loans", NOW, log) == one
 
 
 def test_a_rolling_reference_forgets_the_change_that_has_stayed(clone: Project) -> None:
-    moved = answered(NOW - WEEK, 7 * 24)
+    moved = answered(NOW - WEEK, 7)
     moved["income"] += 0.4
     assert said(scan(clone, "loans", NOW, Frame(moved)), Monitor.inputs).answer is Answer.alarm
     watch_days(clone, reference={"kind": "rolling", "weeks": 1})
@@ -91,7 +94,7 @@ def test_a_rolling_reference_forgets_the_change_that_has_stayed(clone: Project) 
 
 def test_the_same_hours_of_the_weeks_before_know_the_rhythm_of_the_week(clone: Project) -> None:
     """Incomes differ between days, as they do every week."""
-    month = answered(NOW - 29 * DAY, 29 * 24)
+    month = answered(NOW - 29 * DAY, 29)
     month["income"] += (month["answered_at"].dt.dayofweek == (NOW - DAY).weekday()) * 1.0
     assert said(scan(clone, "loans", NOW, Frame(month)), Monitor.inputs).answer is Answer.alarm
     watch_days(clone, reference={"kind": "same_hours", "weeks": 4})
@@ -106,7 +109,7 @@ def test_a_year_that_is_not_there_yet_is_waited_for(clone: Project) -> None:
 
 
 def test_half_of_the_usual_volume_is_noticed(clone: Project) -> None:
-    days = pd.concat([answered(NOW - 5 * DAY, 4 * 24), answered(NOW - DAY, 24)[::3]])
+    days = pd.concat([answered(NOW - 5 * DAY, 4), answered(NOW - DAY)[::3]])
     verdict = said(scan(clone, "loans", NOW, Frame(days)), Monitor.freshness)
     assert verdict.answer is Answer.alarm
     assert "320 rows were answered, -67% against the usual 960" in verdict.text
@@ -114,7 +117,7 @@ def test_half_of_the_usual_volume_is_noticed(clone: Project) -> None:
 
 def test_an_alarm_of_the_scan_before_counts_for_persistence(clone: Project) -> None:
     watch_days(clone, inputs={"persistence": [2, 2]})
-    moved = answered(NOW - 2 * DAY, 48)
+    moved = answered(NOW - 2 * DAY, 2)
     moved["income"] += 0.4
     before = scan(clone, "loans", NOW - DAY, Frame(moved))
     assert said(before, Monitor.inputs).answer is Answer.clear
@@ -162,5 +165,5 @@ def test_a_kept_hour_that_cannot_be_read_is_said(clone: Project) -> None:
 
 def test_an_as_of_within_an_hour_takes_that_hour_as_far_as_it_went(clone: Project) -> None:
     as_of = NOW + timedelta(minutes=30)
-    verdict = said(scan(clone, "loans", as_of, Frame(answered(NOW - DAY, 26))), Monitor.inputs)
-    assert (verdict.start, verdict.rows) == (NOW - DAY, 24 * ROWS + ROWS // 2)
+    verdict = said(scan(clone, "loans", as_of, Frame(answered(NOW - DAY, 2))), Monitor.inputs)
+    assert (verdict.start, verdict.rows) == (NOW - DAY, OPEN * ROWS + ROWS // 2)
