@@ -20,7 +20,8 @@ from configs.params import Params
 from tasks.backtest.fits import Fits, Model
 from tasks.backtest.weeks import History
 from tasks.evaluation.predictions import Floats
-from tasks.monitoring import conformal, estimate, inputs, score
+from tasks.monitoring import estimate, inputs, outlook, score
+from tasks.monitoring.correction import Past
 from tasks.monitoring.estimate import HEADLINE, Answers, as_probability
 from tasks.monitoring.grid import PREDICTION, SCORE, Grid
 from tasks.monitoring.profile import Profile, profile_of, total
@@ -217,18 +218,35 @@ class Known:
             return self._waits(Monitor.estimated, reign, as_of, len(told), "it is not estimated here")
         truth = as_probability(problem, reference.label.to_numpy(), self._fits.classes)
         answers = self._of(reference)
+        calibration = estimate.Calibration.learn(answers, truth)
+        limits, now = self._params.monitoring.estimate, self._of(told)
         judged = estimate.back_test(answers, truth, self._units(reference))
-        now = estimate.expected(self._of(told), estimate.Calibration.learn(answers, truth)(self._of(told)))
-        before = estimate.usual(judged)
-        reach = conformal.learn(estimate.residuals(judged, metric), self._params.monitoring.estimate.confidence)
-        if reach is None or metric not in now or metric not in before:
+        came = [self._came_true(week, metric, calibration) for week in self._weeks_of(reign, as_of)]
+        look = outlook.look_out(metric, judged, [one for one in came if one], limits.largest_drop, limits.confidence)
+        expected = estimate.expected(now, calibration(now)).get(metric)
+        if look is None or expected is None:
             return self._waits(Monitor.estimated, reign, as_of, len(told), f"{len(judged)} windows in the reference")
-        ends = reach.around(now[metric].value, now[metric].error)
-        best = min(estimate.worse_by(metric, end, before[metric]) for end in ends)
-        worse = estimate.worse_by(metric, now[metric].value, before[metric])
-        alarm = worse >= self._params.monitoring.estimate.largest_drop and best > 0
-        text = f"estimated {metric} {now[metric].value:.4f}, {before[metric]:.4f} in the reference"
+        seen = look.see(now.mean_score, expected)
+        text = f"estimated {metric} {seen.value:.4f}, {look.before:.4f} in the reference"
+        alarm = seen.chance_of_loss >= outlook.LIKELY
         return self._verdict(Monitor.estimated, _answer(alarm), reign, as_of, len(told), text)
+
+    def _weeks_of(self, reign: Reign, as_of: datetime) -> list[_Told]:
+        """The champion's labelled answers, week by week, as far as all of a week's labels are in."""
+        end = self._mature(as_of)
+        weeks = [week for week in self._history.weeks if week.end > reign.since and week.end <= end]
+        each = [self._answered(reign, week.start, week.end).labelled for week in weeks]
+        return [told for told in each if len(told) >= _FEWEST_IN_A_UNIT]
+
+    def _came_true(self, told: _Told, metric: str, calibration: estimate.Calibration) -> outlook.CameTrue | None:
+        answers = self._of(told)
+        said = estimate.expected(answers, calibration(answers)).get(metric)
+        truth = as_probability(self._case.problem, told.label.to_numpy(), self._fits.classes)
+        was = estimate.expected(answers, truth).get(metric)
+        if said is None or was is None:
+            return None
+        past = Past(answers.mean_score, said.value, was.value, said.error, live=True)
+        return outlook.CameTrue(told.event_time.min(), told.event_time.max(), past, said.value, None, None)
 
     def _realised(self, reign: Reign, as_of: datetime) -> Verdict:
         problem, metric = self._case.problem, HEADLINE[self._case.problem]
@@ -255,7 +273,9 @@ class Known:
         rows = pd.DataFrame({"answered_at": told.event_time, "label": told.label})
         if self._case.problem is not Problem.multiclass:
             return rows.assign(score=told.scores)
-        return rows.assign(probabilities=list(told.scores), classes=[self._fits.classes] * len(told))
+        return rows.assign(
+            probabilities=list(told.scores), classes=pd.Series([self._fits.classes] * len(told), dtype=object)
+        )
 
     def _concept(self, reign: Reign, as_of: datetime) -> Verdict:
         outcomes = self._params.monitoring.outcomes

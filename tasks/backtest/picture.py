@@ -1,7 +1,11 @@
 """A back-test as one picture: the year, week by week, and what training costs against what is lost."""
 
+from collections.abc import Sequence
+from datetime import datetime
+
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
 from configs.policies import ORACLE
@@ -29,8 +33,9 @@ def draw(found: BackTest) -> Figure:
 def _year(axes: Axes, found: BackTest, colours: dict[str, str]) -> None:
     for result in found.policies:
         lost = np.array([np.nan if week.lost is None else week.lost for week in result.weeks])
-        axes.plot([week.start for week in result.weeks], _running(lost), color=colours[result.policy], lw=1.6,
+        axes.plot(_days([week.start for week in result.weeks]), _running(lost), color=colours[result.policy], lw=1.6,
                   label=result.policy)  # fmt: skip
+    axes.xaxis_date()
     axes.axhline(0, color="#777777", lw=1, ls="--")
     axes.invert_yaxis()
     axes.set_ylabel(f"{found.metric} lost against the oracle\n(mean of {_SMOOTHED} {found.unit}s)")
@@ -43,10 +48,11 @@ def _trainings(axes: Axes, found: BackTest, colours: dict[str, str]) -> None:
     for place, result in enumerate(found.policies):
         for promoted, face in ((True, colours[result.policy]), (False, "none")):
             when = [week.start for week in result.weeks if week.trained and week.promoted is promoted]
-            axes.scatter(when, [place] * len(when), s=22, edgecolors=colours[result.policy], facecolors=face)
+            axes.scatter(_days(when), [place] * len(when), s=22, edgecolors=colours[result.policy], facecolors=face)
     axes.set_yticks(range(len(found.policies)), [result.policy for result in found.policies], fontsize="small")
     axes.set_ylim(len(found.policies) - 0.5, -0.5)
-    axes.set_xlim(found.start, found.end)
+    axes.set_xlim(*_days([found.start, found.end]))
+    axes.xaxis_date()
     axes.set_title("trainings (open: turned away by the gate)", fontsize="small", loc="left")
 
 
@@ -68,6 +74,11 @@ def _costs(axes: Axes, found: BackTest, colours: dict[str, str]) -> None:
     axes.set_ylabel(f"mean {found.metric} lost against the oracle")
     axes.margins(x=0.25)
     axes.grid(alpha=0.2)
+
+
+def _days(moments: Sequence[datetime]) -> np.ndarray:
+    days: np.ndarray = date2num(list(moments))  # type: ignore[no-untyped-call] # matplotlib
+    return days
 
 
 def _lost(result: PolicyResult) -> float:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
@@ -157,10 +157,7 @@ def _write(case: Case, folder: Path, frame: pd.DataFrame) -> None:
         if moments.max() >= period_end(case.batch_every, start) - _A_DAY:
             names.append(period_id(case.batch_every, start))
             whole = part.reset_index(drop=True)
-            write_whole(
-                folder / f"{names[-1]}.parquet",
-                lambda file, whole=whole: whole.to_parquet(file, index=False, compression="zstd"),
-            )
+            write_whole(folder / f"{names[-1]}.parquet", partial(whole.to_parquet, index=False, compression="zstd"))
     write_text(folder / _WHOLE, "\n".join(names))
     log.info("backtest %s: %d batches taken from the source", case.name, len(names))
 
