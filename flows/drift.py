@@ -1,8 +1,9 @@
 """The drift flow: from the prediction log to verdicts, before any label is there, and to the one action."""
 
 from datetime import datetime
+from typing import Any
 
-from prefect import flow
+from prefect import State, flow
 
 from flows import monitoring_steps as steps
 from flows.notifying import tell
@@ -18,7 +19,7 @@ def drift(case: str = "flights", as_of: datetime | None = None) -> Triaged:
     """
     look = steps.look(case, as_of)
     monitors = (steps.refer, steps.scan, steps.watch, steps.foresee, steps.rescore)
-    ended = {step.name: step(look, return_state=True) for step in monitors}
+    ended: dict[str, State[Any]] = {step.name: step(look, return_state=True) for step in monitors}
     steps.settle(look, steps.failures(ended))
     ended |= {"draw": steps.draw(look, return_state=True)}
 

@@ -1,8 +1,9 @@
 """The ground-truth flow: from labels, whenever they come, to realised performance and to the one action."""
 
 from datetime import datetime
+from typing import Any
 
-from prefect import flow
+from prefect import State, flow
 
 from flows import monitoring_steps as steps
 from flows.notifying import tell
@@ -17,7 +18,8 @@ def ground_truth(case: str = "flights", as_of: datetime | None = None) -> Triage
     A monitor that fails silences no other: its verdict is `unknown`, all else goes on, and the run ends red.
     """
     look = steps.look(case, as_of)
-    ended = {step.name: step(look, return_state=True) for step in (steps.gather, steps.realise, steps.detect)}
+    monitors = (steps.gather, steps.realise, steps.detect)
+    ended: dict[str, State[Any]] = {step.name: step(look, return_state=True) for step in monitors}
     steps.settle(look, steps.failures(ended))
 
     triaged = steps.triage(look, training_in_flight(case))

@@ -1,10 +1,9 @@
 """Telling people: alerts that are due go to the place's notification blocks, or to the log where there is none."""
 
 import logging
-from typing import cast
+from typing import Any
 
 from prefect import task
-from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
 from prefect.cache_policies import NO_CACHE
 
@@ -45,7 +44,7 @@ def send(alert: Alert) -> None:
     if alert.channel == LOG:
         log.warning("%s\n%s", head, text)
         return
-    channel = cast("NotificationBlock", Block.load(alert.channel))
+    channel: Any = Block.load(alert.channel)
     # Without this, a block that could not send says nothing.
     with channel.raise_on_failure():
-        channel.notify(text, head)
+        channel.notify(text, head, _sync=True)

@@ -26,7 +26,7 @@ def parallel_map(place: MonitoringPlace) -> Iterator[Parallel]:
 @contextmanager
 def _dask(place: MonitoringPlace) -> Iterator[Parallel]:
     try:
-        from prefect_dask import DaskTaskRunner  # noqa: PLC0415 - an extra that not every place installs
+        from prefect_dask.task_runners import DaskTaskRunner  # noqa: PLC0415 - an extra that not every place installs
     except ImportError as error:
         raise ConfigError(
             f"`monitoring.runner: dask` needs the extra `dask`, which is not installed here ({error}): "
@@ -38,6 +38,7 @@ def _dask(place: MonitoringPlace) -> Iterator[Parallel]:
 
         def on_cluster(call: Callable[..., Any], items: Iterable[Any]) -> Iterable[Any]:
             # Not `pure`: Dask would give the result of an equal call before, and the log grows meanwhile.
-            return iter(runner.client.gather(runner.client.map(call, list(items), pure=False)))
+            results: list[Any] = runner.client.gather(runner.client.map(call, list(items), pure=False))
+            return results
 
         yield on_cluster
