@@ -201,6 +201,9 @@ class Case(Frozen):
         taken = sorted(set(self.contract.features) & LOG_COLUMNS)
         if taken:
             raise ValueError(f"`{taken[0]}` cannot be a feature: the prediction log has a column of that name")
+        taken = sorted(set(self.contract.features) & OUTCOME_COLUMNS)
+        if taken:
+            raise ValueError(f"`{taken[0]}` cannot be a feature: an outcome has a column of that name")
         return self
 
 
@@ -209,6 +212,10 @@ LOG_COLUMNS = frozenset({
     "probabilities", "classes", "model_version", "role", "fallback", "contract_version", "trace",
 })  # fmt: skip
 """Columns of the prediction log beside the features."""
+OUTCOME_COLUMNS = frozenset({
+    "score", "label", "labelled_at", "known_at", "label_version", "label_apart", "answered_on",
+})  # fmt: skip
+"""What a prediction joined with its label has beside them."""
 
 
 def _can_equal(value: str | bool | int, column: ColumnType) -> bool:

@@ -115,12 +115,14 @@ class Increment:
     def _all_rows(self) -> tuple[int, dict[date, list[Path]]]:
         """The first run: one pass over all there is. Labels that meet no row come out of it as orphans."""
         joined = outcome_rows("streamed", TRUTH, self._taken.key, "FULL")
-        files = self._copy(f"SELECT * REPLACE (coalesce(day, make_date(0)) AS day) FROM ({joined})", "rows")
+        files = self._copy(
+            f"SELECT * REPLACE (coalesce(answered_on, make_date(0)) AS answered_on) FROM ({joined})", "rows"
+        )
         self._unmet = files.pop(_NO_DAY, [])
         every = [path for paths in files.values() for path in paths]
         repeated = repeated_rows(self._db, parquet(every)) if every else 0
         if repeated:
-            files = self._copy(f"SELECT *, {DAY} AS day FROM ({first_of_each(parquet(every))}) p", "once")
+            files = self._copy(f"SELECT *, {DAY} AS answered_on FROM ({first_of_each(parquet(every))}) p", "once")
         return repeated, files
 
     def _labels_of(self, rows: Path) -> None:
@@ -175,7 +177,7 @@ class Increment:
         if not found:
             return {}
         self._db.execute(f"CREATE TEMP TABLE matched AS {' UNION ALL BY NAME '.join(f'({query})' for query in found)}")
-        files = self._copy(f"SELECT {_MINE}, {', '.join(LABELLED)}, day FROM matched", "late", at_once=True)
+        files = self._copy(f"SELECT {_MINE}, {', '.join(LABELLED)}, answered_on FROM matched", "late", at_once=True)
         names = {}
         for day, (path,) in files.items():
             names[day] = f"table/date={day}/late-{self._taken.serial:06d}.parquet"
@@ -246,16 +248,16 @@ class Increment:
         return [self._shelf.fetch(part.name) for day in days for part in day.parts]
 
     def _copy(self, query: str, into: str, *, at_once: bool = False) -> dict[date, list[Path]]:
-        """The rows of a query as files, by the column `day`; with `at_once` one file a day."""
+        """The rows of a query as files, by the column `answered_on`; with `at_once` one file a day."""
         folder = self._shelf.scratch / into
-        options = "FORMAT parquet, COMPRESSION zstd, PARTITION_BY (day)"
+        options = "FORMAT parquet, COMPRESSION zstd, PARTITION_BY (answered_on)"
         if at_once:
             self._db.execute("SET threads = 1")
         self._db.execute(f"COPY ({query}) TO {text(folder)} ({options})")
         self._db.execute(f"SET threads = {THREADS}")
         files: defaultdict[date, list[Path]] = defaultdict(list)
         for path in sorted(folder.rglob("*.parquet")):
-            files[date.fromisoformat(path.parent.name.removeprefix("day="))].append(path)
+            files[date.fromisoformat(path.parent.name.removeprefix("answered_on="))].append(path)
         return dict(files)
 
 

@@ -91,7 +91,7 @@ def outcome_rows(rows: str, labels: str, key: LabelKey, join: str = "LEFT") -> s
     mine = f"p.* REPLACE ({named})" if join == "FULL" else "p.*"
     return (
         f"SELECT {mine}, l.label, l.labelled_at, l.known_at, l.version AS label_version, "
-        f"CASE WHEN l.label IS NULL THEN NULL ELSE 0 END AS label_apart, {DAY} AS day "
+        f"CASE WHEN l.label IS NULL THEN NULL ELSE 0 END AS label_apart, {DAY} AS answered_on "
         f"FROM {rows} p {join} JOIN {labels} l ON {on}"
     )
 
@@ -102,9 +102,9 @@ def timeless_rows(rows: str, labels: str) -> str:
     mine = ", ".join(f"p.{name}" for name in ROW)
     return (
         f"SELECT {mine}, l.label, l.labelled_at, l.known_at, l.version AS label_version, {apart} AS label_apart, "
-        f"p.entity, l.event_time, p.was, p.day "
-        f"FROM (SELECT {mine}, entity, answered_at, was, {DAY} AS day FROM {rows} p WHERE event_time IS NULL) p "
-        f"JOIN {labels} l ON p.entity = l.entity WHERE {apart} <= {round(NEAR.total_seconds() * 1e6)} "
+        f"p.entity, l.event_time, p.was, p.answered_on "
+        f"FROM (SELECT {mine}, entity, answered_at, was, {DAY} AS answered_on FROM {rows} p "
+        f"WHERE event_time IS NULL) p JOIN {labels} l ON p.entity = l.entity WHERE {apart} <= {round(NEAR.total_seconds() * 1e6)} "
         f"QUALIFY row_number() OVER (PARTITION BY {mine} ORDER BY label_apart, l.event_time) = 1"
     )
 
@@ -117,10 +117,10 @@ def late_rows(rows: str, labels: str, key: LabelKey) -> str:
     mine, said = ", ".join(ROW), ", ".join(LABELLED)
     keys = ", ".join(dict.fromkeys(name for name in ("entity", *KEYS[key]) if name not in ROW))
     narrow = f"(SELECT {mine}, entity, event_time, answered_at, label IS NOT NULL AS was FROM {rows})"
-    exact = f"SELECT {mine}, {said}, {keys}, was, day FROM ({outcome_rows(narrow, labels, key, 'INNER')})"
+    exact = f"SELECT {mine}, {said}, {keys}, was, answered_on FROM ({outcome_rows(narrow, labels, key, 'INNER')})"
     if key is not LabelKey.event:
         return exact
-    return f"{exact} UNION ALL SELECT {mine}, {said}, {keys}, was, day FROM ({timeless_rows(narrow, labels)})"
+    return f"{exact} UNION ALL SELECT {mine}, {said}, {keys}, was, answered_on FROM ({timeless_rows(narrow, labels)})"
 
 
 def with_late(rows: str, late: str, as_of: datetime) -> str:
