@@ -3,8 +3,8 @@
 `python -m benchmarks.monitoring.flights_weeks [--evidently] [--quick]`: a model of the case's own parameters and some
 near variants of it are fitted once each, the reference is blocked by week and out of fold, and each of the weeks 13-51
 is judged against it. A week is bad when its realised AUC is 0.05 or more below the reference's mean week. The labels of
-a week are in before the next is judged (their delay is a day). Two minutes; `--evidently` adds Evidently's defaults on a
-sample of 5,000 rows a side (ten minutes); `--quick` takes the case's own model alone.
+a week are in before the next is judged (their delay is a day). Four minutes; `--evidently` adds Evidently's defaults on
+a sample of 5,000 rows a side (ten minutes); `--quick` takes the case's own model alone.
 """
 
 import argparse

@@ -6,11 +6,13 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from configs.case import Problem
 from tasks.monitoring.answers import Answers
 from tasks.monitoring.estimate import Answers as Estimable
+from tasks.monitoring.grid import SCORE
 from tasks.monitoring.reference import About
 
 MOST_SCORES = 1_000_000
@@ -61,28 +63,28 @@ class Wanted:
 
 def read_current(log: Answers, wanted: Wanted, start: datetime, end: datetime) -> Current:
     """Read the window `[start, end)` once."""
-    told = _answer_columns(wanted.problem)
     scores, sample = _Lowest(MOST_SCORES), _Lowest(wanted.sample_rows)
     rows = seen = elsewhere = unusable = 0
-    for batch in log.batches(start, end, (*_ABOUT, *told, *wanted.features)):
+    for batch in log.batches(start, end, (*_ABOUT, *_answer_columns(wanted.problem), *wanted.features)):
         seen += batch.num_rows
-        own = _own(batch, wanted)
-        own_contract = own & _same_contract(batch, wanted)
-        elsewhere += int((own & ~own_contract).sum())
-        frame = batch.filter(pa.array(own_contract)).to_pandas()
-        usable = _usable(frame, wanted)
+        own = batch.filter(_own(batch, wanted))
+        same = own.filter(pc.equal(own.column("contract_version").cast(pa.int64()), wanted.contract_version))
+        elsewhere += own.num_rows - same.num_rows
+        usable, numbers = _scores(same, wanted)
         unusable += int((~usable).sum())
-        frame = frame[usable].reset_index(drop=True)
-        rows += len(frame)
-        keys = _keys(frame)
-        scores.add(keys, _numbers(frame, wanted))
-        sample.add(keys, frame[list(wanted.features)].assign(score=_score(frame, wanted)))
+        kept = same.filter(pa.array(usable))
+        rows += kept.num_rows
+        keys = _keys(kept)
+        scores.add(keys, pd.DataFrame(numbers).assign(**_predicted(kept, wanted)))
+        low = keys < sample.limit
+        features = kept.select(list(wanted.features)).filter(pa.array(low)).to_pandas()
+        sample.add(keys[low], features.assign(**{SCORE: _top(numbers)[low]}))
     return Current(
         rows=rows,
         others=seen - rows - elsewhere - unusable,
         of_another_contract=elsewhere,
         answers=_estimable(scores.frame, wanted),
-        sample=sample.frame.reindex(columns=[*wanted.features, "score"]),
+        sample=sample.frame.reindex(columns=[*wanted.features, SCORE]),
         unusable=unusable,
     )
 
@@ -92,12 +94,13 @@ class _Lowest:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._limit = _HASHES
+        self.limit = _HASHES
+        """Rows with a key at or above it are not taken any more."""
         self._kept: list[tuple[NDArray[np.uint64], pd.DataFrame]] = []
         self._rows = 0
 
     def add(self, keys: NDArray[np.uint64], frame: pd.DataFrame) -> None:
-        low = keys < self._limit
+        low = keys < self.limit
         if not low.any():
             return
         self._kept.append((keys[low], frame[low]))
@@ -117,7 +120,7 @@ class _Lowest:
         frame = pd.concat([kept for _, kept in self._kept], ignore_index=True)
         order = np.argsort(keys, kind="stable")[: self._most]
         if len(keys) > self._most:
-            self._limit = float(keys[order[-1]])
+            self.limit = float(keys[order[-1]])
         self._kept, self._rows = [(keys[order], frame.iloc[order].reset_index(drop=True))], len(order)
 
 
@@ -129,60 +132,61 @@ def _answer_columns(problem: Problem) -> tuple[str, ...]:
     }[problem]
 
 
-def _own(batch: pa.RecordBatch, wanted: Wanted) -> NDArray[np.bool_]:
+def _own(batch: pa.RecordBatch, wanted: Wanted) -> pa.Array:
     """Rows the champion answered itself."""
-    version, role, fallback = (_texts(batch.column(name)) for name in ("model_version", "role", "fallback"))
-    own: NDArray[np.bool_] = (version == wanted.version) & (role == "champion") & (fallback == "")
-    return own
+    version, role, fallback = (batch.column(name).cast(pa.string()) for name in ("model_version", "role", "fallback"))
+    by_it = pc.and_(pc.equal(version, wanted.version), pc.equal(role, "champion"))
+    return pc.and_(by_it, pc.equal(pc.fill_null(fallback, ""), ""))
 
 
-def _same_contract(batch: pa.RecordBatch, wanted: Wanted) -> NDArray[np.bool_]:
-    versions = batch.column("contract_version").cast(pa.float64()).to_numpy(zero_copy_only=False)
-    same: NDArray[np.bool_] = versions == wanted.contract_version
-    return same
-
-
-def _texts(array: pa.Array) -> NDArray[np.object_]:
-    return np.array([value or "" for value in array.to_pylist()], dtype=object)
-
-
-def _usable(frame: pd.DataFrame, wanted: Wanted) -> NDArray[np.bool_]:
-    """Rows with a score that can be read."""
+def _scores(batch: pa.RecordBatch, wanted: Wanted) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which rows have a score that can be read, and these scores: (n,), or (n, k) of k classes."""
     if wanted.problem is Problem.multiclass:
-        return np.array([tuple(map(str, some)) == wanted.classes for some in frame["classes"]], dtype=bool)
-    return np.isfinite(_score(frame, wanted))
+        return _probabilities(batch, wanted.classes)
+    told = batch.column("probability" if wanted.problem is Problem.binary else "prediction")
+    numbers = told.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    usable = np.isfinite(numbers)
+    return usable, numbers[usable]
 
 
-def _score(frame: pd.DataFrame, wanted: Wanted) -> NDArray[np.float64]:
-    """One number for each row: the probability (of several classes the largest), or the prediction."""
-    if wanted.problem is Problem.multiclass:
-        return np.array([max(each) for each in frame["probabilities"]], dtype=np.float64)
-    name = "probability" if wanted.problem is Problem.binary else "prediction"
-    return frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+def _probabilities(batch: pa.RecordBatch, classes: tuple[str, ...]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    count = len(classes)
+    lists = [batch.column(name) for name in ("probabilities", "classes")]
+    if any(not pa.types.is_list(each.type) for each in lists):
+        return np.zeros(batch.num_rows, dtype=bool), np.empty((0, count))
+    lengths = [pc.fill_null(pc.list_value_length(each), -1).to_numpy(zero_copy_only=False) for each in lists]
+    usable = (lengths[0] == count) & (lengths[1] == count)
+    values, names = (each.filter(pa.array(usable)).flatten() for each in lists)
+    numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False).reshape(-1, count)
+    place = pc.fill_null(pc.index_in(names.cast(pa.string()), value_set=pa.array(classes, pa.string())), -1)
+    in_order = (place.to_numpy(zero_copy_only=False).reshape(-1, count) == np.arange(count)).all(axis=1)
+    right = in_order & np.isfinite(numbers).all(axis=1)
+    usable[np.flatnonzero(usable)[~right]] = False
+    return usable, numbers[right]
 
 
-def _numbers(frame: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
-    if wanted.problem is Problem.multiclass:
-        return pd.DataFrame(
-            np.array(frame["probabilities"].tolist(), dtype=np.float64).reshape(len(frame), len(wanted.classes))
-        )
-    scores = pd.DataFrame({"score": _score(frame, wanted)})
-    if wanted.problem is Problem.binary:
-        return scores.assign(predicted=frame["prediction"].to_numpy(dtype=np.float64, na_value=0.0) > 0)
-    return scores
+def _predicted(batch: pa.RecordBatch, wanted: Wanted) -> dict[str, NDArray[np.bool_]]:
+    """What a binary champion said, where its threshold is not a half."""
+    if wanted.problem is not Problem.binary:
+        return {}
+    said = pc.fill_null(batch.column("prediction").cast(pa.float64()), 0.0)
+    return {"predicted": said.to_numpy(zero_copy_only=False) > 0}
+
+
+def _top(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    return numbers if numbers.ndim == 1 else numbers.max(axis=1)
 
 
 def _estimable(frame: pd.DataFrame, wanted: Wanted) -> Estimable:
-    if frame.empty:
-        shape = (0, len(wanted.classes)) if wanted.problem is Problem.multiclass else (0,)
-        return Estimable(wanted.problem, np.empty(shape))
+    numbers = frame.drop(columns="predicted", errors="ignore").to_numpy(dtype=np.float64)
     if wanted.problem is Problem.multiclass:
-        return Estimable(wanted.problem, frame.to_numpy(dtype=np.float64))
-    predicted = frame["predicted"].to_numpy(dtype=bool) if wanted.problem is Problem.binary else None
-    return Estimable(wanted.problem, frame["score"].to_numpy(dtype=np.float64), predicted)
+        return Estimable(wanted.problem, numbers.reshape(len(frame), len(wanted.classes)))
+    predicted = frame["predicted"].to_numpy(dtype=bool) if "predicted" in frame else None
+    return Estimable(wanted.problem, numbers.reshape(len(frame)), predicted)
 
 
-def _keys(frame: pd.DataFrame) -> NDArray[np.uint64]:
+def _keys(batch: pa.RecordBatch) -> NDArray[np.uint64]:
     """A hash of each row's request and number: evenly spread, and the same whenever it is read."""
-    request, row = (pd.util.hash_array(frame[name].to_numpy(dtype=object)) for name in ("request_id", "row"))
+    request = pd.util.hash_array(batch.column("request_id").to_numpy(zero_copy_only=False))
+    row = batch.column("row").cast(pa.int64()).to_numpy(zero_copy_only=False).astype(np.uint64)
     return pd.util.hash_array(request ^ (row * np.uint64(0x9E3779B97F4A7C15)))
