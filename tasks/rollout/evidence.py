@@ -122,9 +122,9 @@ class Watched:
         return losses, self._costs(challenger) - self._costs(champion)
 
     def _shared(self, period: Period, answers: pd.DataFrame, outcomes: pd.DataFrame) -> Seen:
-        theirs, ours = self._arms(answers)
+        theirs, ours = self._arms(answers, period.stage)
         own = ours[ours["fallback"].isna()], theirs[theirs["fallback"].isna()]
-        champion, challenger = self._arms(outcomes)
+        champion, challenger = self._arms(outcomes, period.stage)
         share = period.stage.share
         split = 0 < share < 1
         losses = self._losses(champion), self._losses(challenger)
@@ -144,7 +144,7 @@ class Watched:
             arms=losses,
         )
 
-    def _arms(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def _arms(self, rows: pd.DataFrame, stage: Stage) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The champion's rows and the challenger's, by whose turn it was, whoever answered in the end.
 
         A row that fell back to the champion was the challenger's: a champion is never its own fallback.
@@ -154,7 +154,7 @@ class Watched:
         if self.state.promoted:  # everything is the new champion's turn
             return rows.iloc[:0], rows[(rows["role"] == "champion") | fallback]
         mine = (rows["role"] == "challenger") | (fallback & to_champion)
-        if self.state.stage.share == 1:
+        if stage.share == 1:
             mine |= fallback
         return rows[(rows["role"] == "champion") | (fallback & ~mine)], rows[mine]
 

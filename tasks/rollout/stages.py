@@ -36,7 +36,7 @@ def plan(params: RolloutParams, starting_share: float) -> tuple[Stage, ...]:
     steps = dict.fromkeys(
         (*([starting_share] if starting_share else []), *(s for s in params.steps if s > starting_share))
     )
-    canary = [_held(params.canary, name=f"canary {100 * share:g} %", kind="canary", share=share) for share in steps]
+    canary = [_step(params.canary, share) for share in steps]
     match params.strategy:
         case "shadow-canary":
             stages = [load, shadow, *canary, warm]
@@ -135,6 +135,12 @@ def _held_long_enough(state: Rollout, now: datetime) -> Reason:
 def _is_late(state: Rollout, now: datetime) -> bool:
     most = state.stage.at_most_hours
     return most is not None and now - state.since >= timedelta(hours=most)
+
+
+def _step(hold: Hold, share: float) -> Stage:
+    # Where everybody is answered by the challenger, there is nobody to set its labels against.
+    hold = hold.model_copy(update={"labels": 0}) if share == 1 else hold
+    return _held(hold, name=f"canary {100 * share:g} %", kind="canary", share=share)
 
 
 def _held(

@@ -95,6 +95,22 @@ def test_once_everything_is_the_challengers_turn_every_fallback_is_its_own() -> 
     assert after.failed.tolist() == [1, 0]
 
 
+def test_each_step_of_a_canary_is_judged_by_its_own_share() -> None:
+    at_half, at_all = state(2), state(3)
+    half, full = END - timedelta(minutes=30), END
+    rows = [row(n, "challenger", "3", 0.4) for n in range(1, 5)]
+    rows += [row(1, "champion", "2", 0.4), row(5, "fallback", "1", 0.4, fallback="error")]
+    rows += [row(1900, "challenger", "3", 0.4), row(1901, "fallback", "1", 0.4, fallback="error")]
+    answers = pd.DataFrame(rows, columns=columns_of(Problem.binary))
+    found = Watched(Problem.binary, at_all, EXPECTED).seen(
+        [Period(at_half.stage, AT, half), Period(at_all.stage, half, full)],
+        answers,
+        answers.iloc[:0].assign(label=None),
+    )
+    assert found.failed.tolist() == [0, 0, 0, 0, 0, 1], "at a half, the champion's failure was its own"
+    assert (found.rows, found.rows_here) == (6, 2)
+
+
 def test_latency_is_of_requests_not_of_their_rows() -> None:
     rows = [row(1, "challenger", "3", 0.4), row(1, "challenger", "3", 0.5, row=1), row(2, "champion", "2", 0.5)]
     found = seen(2, rows)

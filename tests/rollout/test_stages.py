@@ -47,6 +47,10 @@ def test_the_share_that_was_approved_is_the_first_step(start: float, shares: lis
     assert [stage.share for stage in plan(params(strategy="canary"), start)[1:-1]] == shares
 
 
+def test_no_labels_are_waited_for_where_nobody_is_left_to_compare_with() -> None:
+    assert [stage.labels for stage in plan(params(strategy="canary", canary={"labels": 50}), 0.5)] == [0, 50, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
