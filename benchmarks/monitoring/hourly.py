@@ -149,11 +149,14 @@ def main() -> None:
     parser.add_argument("--reference", type=int, default=50_000, help="rows of the reference")
     parser.add_argument("--rows", type=int, default=200, help="rows an hour")
     parser.add_argument("--quick", action="store_true", help="20 runs")
+    parser.add_argument("--shift", type=float, action="append", help="only this one; may be given again")
     asked = parser.parse_args()
     runs = 20 if asked.quick else asked.runs
     print(f"| {runs} runs, {asked.rows} rows an hour, 30 columns, reference {asked.reference:,} | found | bar |")
     print("|---|---|---|", flush=True)
     for shift, bar in ((0.0, "<= 5 %"), (0.1, "median <= 24 h"), (0.25, "<= 5 h"), (0.5, "-")):
+        if asked.shift and shift not in asked.shift:
+            continue
         plan = Plan(asked.reference, asked.rows, shift, HourlyParams())
         found = []
         for seed in range(runs):
