@@ -104,7 +104,8 @@ def timeless_rows(rows: str, labels: str) -> str:
         f"SELECT {mine}, l.label, l.labelled_at, l.known_at, l.version AS label_version, {apart} AS label_apart, "
         f"p.entity, l.event_time, p.was, p.answered_on "
         f"FROM (SELECT {mine}, entity, answered_at, was, {DAY} AS answered_on FROM {rows} p "
-        f"WHERE event_time IS NULL) p JOIN {labels} l ON p.entity = l.entity WHERE {apart} <= {round(NEAR.total_seconds() * 1e6)} "
+        f"WHERE event_time IS NULL) p JOIN {labels} l ON p.entity = l.entity "
+        f"WHERE {apart} <= {round(NEAR.total_seconds() * 1e6)} "
         f"QUALIFY row_number() OVER (PARTITION BY {mine} ORDER BY label_apart, l.event_time) = 1"
     )
 

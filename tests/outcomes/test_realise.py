@@ -80,6 +80,7 @@ def test_a_champion_is_judged_by_its_labels_beside_its_shadow(succession: Projec
 
 
 def test_labels_that_stop_are_late(succession: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_params(succession.root, "bikes", {"monitoring": {"outcomes": {"min_labels": 100}}})
     log = log_of(answered(succession, tmp_path / "two", FROM, FROM + 4 * WEEK, "2", "champion"))
     real = sources.recorded
 
