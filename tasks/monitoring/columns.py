@@ -87,7 +87,7 @@ def _outside(name: str, promised: Column, bins: Bins, current: ColumnProfile) ->
         return
     if not outside:
         return
-    alarm = _is_too_many(outside, current.rows, max(allowed, _TOLERATED)) or outside == current.present
+    alarm = _is_too_many(outside, current.rows, max(allowed, _TOLERATED))
     yield _said(name, "range" if isinstance(bins, NumberBins) else "categories", outside, current.rows,
                 f"{_of(outside, current.rows)} are {what}", alarm=alarm)  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from configs.case import Case
 from configs.monitoring import MonitoringParams
@@ -31,7 +31,7 @@ class Window:
 
     @classmethod
     def of(cls, case: Case, params: MonitoringParams, seed: int, version: str | None, as_of: datetime) -> "Window":
-        start = (as_of - params.window).replace(minute=0, second=0, microsecond=0)
+        start = (as_of.astimezone(UTC) - params.window).replace(minute=0, second=0, microsecond=0)
         return cls(case, params, seed, version, start, as_of)
 
     @property

@@ -1,9 +1,11 @@
 """Hours are counted once, kept, and add up to the window; what runs them in parallel changes nothing."""
 
+import pickle
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,13 @@ def test_days_in_parallel_give_what_one_after_the_other_gives(profiles: Profiles
     assert len(log.reads) == 4, "noon to noon: four days, each read once"
     assert all(equal(parallel[begin], one_by_one[begin]) for begin in one_by_one)
     assert together(parallel.values(), grid, "1") == together(one_by_one.values(), grid, "1")
+
+
+def test_counting_can_be_sent_to_another_process(case: Case, grid: Grid) -> None:
+    span = (NOON, NOON + HOUR)
+    count = partial(count_hours, answers(1), grid, case.problem, 500)
+    ((one,), (other,)) = count(span), pickle.loads(pickle.dumps(count))(span)
+    assert equal(one, other)
 
 
 def test_two_grids_do_not_share_their_hours(profiles: Profiles, case: Case, tmp_path: Path) -> None:
