@@ -54,10 +54,6 @@ class Standby:
                 pass_fds=[theirs.fileno()],
             )
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def run(self, arguments: Sequence[str], lock: int, say: Callable[[str], None]) -> Ended | None:
         """Carry out a DVC command that holds on to `lock`; None if the standby died before it began.
 
