@@ -27,7 +27,7 @@ from tasks.monitoring import score
 from tasks.monitoring.correction import Past
 from tasks.monitoring.estimate import Answers, Calibration, Judged, back_test, expected
 from tasks.monitoring.outlook import LIKELY, CameTrue, apart, look_out
-from tasks.monitoring.refer import Fit, out_of_fold
+from tasks.monitoring.unseen import Fit, out_of_fold
 from tasks.records import Candidate
 from tasks.training.pipeline import build_pipeline
 

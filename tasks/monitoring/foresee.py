@@ -254,8 +254,8 @@ def _judge(window: Watched, look: Outlook, seen: Foreseen, rows: int, past: tupl
     worse = f"{look.tolerated:.0%}" if look.metric in BETTER_WHEN_LOWER else f"{look.tolerated:g}"
     text = (
         f"Estimated {look.metric} {seen.value:.4f} ({seen.low:.4f} to {seen.high:.4f}, {look.reach.confidence:.0%}, "
-        f"from {look.reach.windows} earlier windows); {look.before:.4f} in the reference. It is worse by {worse} with a "
-        f"chance of {seen.chance_of_loss:.0%}; from {LIKELY:.0%} on that is an alarm. A change of what happens given "
+        f"from {look.reach.windows} earlier windows); {look.before:.4f} in the reference. It is worse by {worse} with "
+        f"a chance of {seen.chance_of_loss:.0%}; from {LIKELY:.0%} on that is an alarm. A change of what happens given "
         "the inputs is not seen before labels come."
     )
     return window.verdict(
