@@ -1,7 +1,6 @@
 """From triage's decision to what it asks for: a training is started once, a champion is put back, a block is there."""
 
 import logging
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
@@ -19,7 +18,8 @@ from flows.training import training
 from tasks.adapters.history import History
 from tasks.adapters.incidents import Incidents
 from tasks.adapters.journal import Journal
-from tasks.adapters.locks import Held, acquire
+from tasks.adapters.locks import Held
+from tasks.adapters.turns import take_turn
 from tasks.promotion.decide import Why, roll_back
 from tasks.triage.guards import TRAININGS
 from tasks.verdicts import Action, Triaged
@@ -56,7 +56,7 @@ def act(triaged: Triaged) -> str | None:
 def training_in_flight(case: str) -> bool:
     """Whether a training of the case runs, or was asked for and waits for a worker."""
     try:
-        os.close(acquire(Project.here().stores / f"{case}.training.lock", wait=False))
+        take_turn(Project.here(), f"{case}.training", wait=False).end()
     except Held:
         return True
     return runtime.deployment.id is not None and _asked_for(case)

@@ -4,7 +4,7 @@ import logging
 
 from configs.project import Project
 from tasks.adapters.incidents import Incidents
-from tasks.adapters.locks import exclusive
+from tasks.adapters.turns import alone
 from tasks.errors import DecisionUnexplained
 from tasks.triage.errors import NothingBlocked, TrainingBlocked
 from tasks.triage.incident import Incident
@@ -24,7 +24,7 @@ def unblock(project: Project, case: str, by: str, reason: str) -> list[Incident]
     """Lift the block of a case although its verdict has not cleared. Raises NothingBlocked, DecisionUnexplained."""
     if not by.strip() or not reason.strip():
         raise DecisionUnexplained
-    with exclusive(project.stores / f"{case}.triage.lock"):
+    with alone(project, f"{case}.triage"):
         incidents = Incidents(project)
         blocking = [each for each in incidents.all(case, only_open=True) if each.blocks]
         if not blocking:
@@ -40,7 +40,7 @@ def acknowledge(project: Project, number: int, by: str) -> Incident:
     if not by.strip():
         raise DecisionUnexplained
     incidents = Incidents(project)
-    with exclusive(project.stores / f"{incidents.one(number).case}.triage.lock"):
+    with alone(project, f"{incidents.one(number).case}.triage"):
         incident = incidents.one(number)
         taken = incident.model_copy(update={"acknowledged_by": incident.acknowledged_by or by})
         incidents.keep([taken])

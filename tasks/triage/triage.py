@@ -10,8 +10,8 @@ from configs.project import Project
 from tasks.adapters.history import History
 from tasks.adapters.incidents import Incidents
 from tasks.adapters.journal import Acted, Journal
-from tasks.adapters.locks import exclusive
 from tasks.adapters.registry import ModelVersion, Registry
+from tasks.adapters.turns import alone
 from tasks.records import Ruling, Status
 from tasks.triage.guards import TRAININGS, Past, hold_back
 from tasks.triage.incident import Alert, follow
@@ -34,7 +34,7 @@ def triage(project: Project, case_name: str, as_of: datetime, *, in_flight: bool
     `in_flight`: a training of the case is on its way. Raises StoreUnreachable.
     """
     # Two flows that triage at one moment would both find no training in flight.
-    with exclusive(project.stores / f"{case_name}.triage.lock"):
+    with alone(project, f"{case_name}.triage"):
         return _Desk(project, case_name, as_of).decide(in_flight=in_flight)
 
 
