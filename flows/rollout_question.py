@@ -11,6 +11,7 @@ from pydantic import Field
 
 from configs.project import Project
 from flows.runs import waits_for_answer
+from tasks.adapters.history import History
 from tasks.adapters.registry import Registry
 from tasks.errors import NotAnApprover, NotApprovable
 from tasks.promotion.decide import Why
@@ -41,7 +42,8 @@ def ask_how_to_go_on(case: str, state: Rollout) -> bool:
     reasons = "\n".join(f"- {reason.rule}: {reason.text}" for reason in state.reasons)
     about = f"### {case}: version {state.version}, {state}\n\n{reasons}"
     patience = int(Project.here().params(case).approval.expires_after.total_seconds())
-    moment = f"{state.standing}-{state.number}-{int(state.since.timestamp())}"
+    # A second pause of the same stage is another question: it must not find the answer to the first.
+    moment = f"{state.standing}-{_decided_at(case):%Y%m%dT%H%M%S%f}"
     refusal = ""
     for attempt in range(1, 10):
         form = HowToGoOn.with_initial_data(description=refusal + about)
@@ -57,6 +59,11 @@ def ask_how_to_go_on(case: str, state: Rollout) -> bool:
         else:
             return True
     raise NotApprovable(case, state.version, "nine answers in a row were refused", [])
+
+
+def _decided_at(case: str) -> datetime:
+    """When the rollout came into the state that is asked about."""
+    return max(event.at for event in History(Project.here()).events(case) if event.rollout)
 
 
 def _asks_for(case: str, state: Rollout) -> bool:
