@@ -41,7 +41,7 @@ class RunningStack:
                 stderr=log,
                 start_new_session=True,
             )
-        self.wait_for((self.project.stores / "up.json").is_file, 120)
+        self.wait_for((self.project.stores / "up.json").is_file, 240)
 
     def kill_everything(self) -> None:
         """`kill -9` of server, worker, MLflow and what started them, as a power cut would."""
@@ -129,11 +129,13 @@ def stack(judged: Project, request: pytest.FixtureRequest) -> Iterator[RunningSt
             drivername="postgresql+asyncpg"
         ).render_as_string(hide_password=False)
     running = RunningStack(judged, environment)
-    running.start()
-    yield running
-    running.stop()
-    if database:
-        _drop(database)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+        if database:
+            _drop(database)
 
 
 def change_place(project: Project, **values: object) -> None:
