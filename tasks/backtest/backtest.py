@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from configs.params import Params
@@ -65,8 +66,9 @@ def backtest(project: Project, case_name: str, asked: Asked, *, parallel: Parall
 
 
 def _save(picture: Figure, kind: str, part: Path) -> None:
-    # A picture without a date is the same whenever it is drawn.
-    picture.savefig(part, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    # Without a date and with fixed ids, a picture is the same whenever it is drawn.
+    with rc_context({"svg.hashsalt": "evergreen"}):
+        picture.savefig(part, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 
 def _models(history: History, params: Params, weeks: tuple[Week, ...], asked: BackTestParams) -> set[Model]:

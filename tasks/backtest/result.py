@@ -54,7 +54,7 @@ class PolicyResult(Record):
     false_actions: int
     """Trainings that gained less than they are worth."""
     missed_actions: int
-    """Stretches of weeks in which a training would have gained more, and none was begun."""
+    """Weeks in which a training would have gained as much and more, and none was begun."""
     weeks_of_damage: int
     training_cost: float
     error_cost: float
@@ -111,7 +111,7 @@ class Reckoning:
             trainings=sum(week.trained for week in weeks),
             promotions=sum(week.promoted for week in weeks),
             false_actions=sum(week.trained and (week.helped or 0.0) < worth for week in weeks),
-            missed_actions=missed(weeks, worth),
+            missed_actions=sum(not week.trained and (week.helped or 0.0) >= worth for week in weeks),
             weeks_of_damage=sum((week.lost or 0.0) > self._params.damage for week in weeks),
             training_cost=self._params.prices.training * sum(week.trained for week in weeks),
             error_cost=self._params.prices.error * sum(week.errors for week in weeks),
@@ -158,20 +158,6 @@ class Reckoning:
 
     def _name(self, model: Model) -> str:
         return self._names[model.stop - 1]
-
-
-def missed(weeks: Sequence[WeekResult], worth: float) -> int:
-    """Stretches of weeks in a row in which a training would have been worth it, and none was begun."""
-    count, open_one, acted = 0, False, False
-    for week in weeks:
-        needed = (week.helped or 0.0) >= worth
-        if open_one and not needed:
-            count += not acted
-            open_one = False
-        if needed:
-            acted = (acted if open_one else False) or week.trained
-            open_one = True
-    return count + (open_one and not acted)
 
 
 def front(results: Sequence[PolicyResult]) -> tuple[PolicyResult, ...]:
