@@ -22,6 +22,8 @@ class Past:
     in_flight: bool = False
     awaiting: str | None = None
     """The version that waits for a person's answer."""
+    rolling_out: str | None = None
+    """The version that was approved, and is on its way to users."""
     blocked_by: int | None = None
     """The incident that blocks training."""
 
@@ -51,6 +53,8 @@ def _busy(past: Past) -> Held | None:
         return Held(Action.wait, "a training is on its way")
     if past.awaiting is not None:
         return Held(Action.wait, f"version {past.awaiting} waits for an answer")
+    if past.rolling_out is not None:
+        return Held(Action.wait, f"version {past.rolling_out} is rolling out")
     return None
 
 

@@ -163,7 +163,8 @@ class _Desk:
         case = self.case.name
         started = [acted for acted in self.journal.actions(case, until=self.as_of) if acted.triaged.action in TRAININGS]
         champion = self.registry.holder(case, "champion")
-        waiting = [version for version in self.registry.versions(case) if version.status == Status.awaiting]
+        versions = self.registry.versions(case)
+        waiting = [version for version in versions if version.status == Status.awaiting]
         # One that was compared with another champion can no longer be approved: it keeps nobody waiting.
         asked = [version.version for version in waiting if version.was_judged_against(champion)]
         blocking = self.incidents.blocking(case)
@@ -172,6 +173,7 @@ class _Desk:
             rejected_in_a_row=self._rejected_in_a_row(started),
             in_flight=in_flight,
             awaiting=asked[0] if asked else None,
+            rolling_out=next((version.version for version in versions if version.status == Status.rolling_out), None),
             blocked_by=blocking.id if blocking else None,
         )
 

@@ -50,6 +50,7 @@ def test_a_month_has_a_budget_beyond_which_people_are_asked() -> None:
 def test_one_training_is_in_flight_at_a_time() -> None:
     assert held(Past(in_flight=True)) == Held(Action.wait, "a training is on its way")
     assert held(Past(awaiting="3")) == Held(Action.wait, "version 3 waits for an answer")
+    assert held(Past(rolling_out="3")) == Held(Action.wait, "version 3 is rolling out")
 
 
 def test_blocked_data_are_not_trained_on() -> None:
