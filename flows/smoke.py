@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from tasks.records import Reason
 REQUEST_ID = "smoke-"
 """How the request ids of smoke tests begin in the prediction log."""
 _SECONDS = 10
+_PATIENCE_SECONDS = 15.0
+_PAUSE_SECONDS = 0.05
+_IN_A_ROW = 10
 _BAD_STATUSES = frozenset({400, 422})
 
 
@@ -28,15 +32,20 @@ def public_address(project: Project) -> str:
     return os.environ.get("EVERGREEN_GATEWAY_URL", own).rstrip("/")
 
 
-def smoke(url: str, case: Case, rows: Sequence[Row], version: str, *, pinned: bool) -> Reason:
+def smoke(  # noqa: PLR0913 - whom, what, and how
+    url: str, case: Case, rows: Sequence[Row], version: str, *, pinned: bool, patience: float = _PATIENCE_SECONDS
+) -> Reason:
     """Ask `rows` in every protocol, then a bad row in each; `pinned` asks for the version by its number.
 
-    Without it, every answer must be the version's: it has all of the traffic. A gateway that cannot be reached says
+    Without it, every answer must be the version's, which has all of the traffic; a replica that has not seen that yet
+    gets `patience` seconds. A gateway that cannot be reached says
     nothing about the challenger: the rule waits.
     """
     rule = "smoke test"
     try:
         with httpx.Client(base_url=url, timeout=_SECONDS, headers=_key()) as client:
+            if not pinned:
+                _await(client, case, rows[0], version, patience)
             problems = _problems(client, case, rows, version, pinned=pinned)
     except httpx.TransportError as error:
         text = f"the gateway cannot be reached at {url} ({type(error).__name__}); start `evergreen serve`, or set "
@@ -44,6 +53,16 @@ def smoke(url: str, case: Case, rows: Sequence[Row], version: str, *, pinned: bo
     how = f"version {version}, {len(rows)} real rows and bad ones in three protocols"
     text = f"{how}: {'; '.join(problems[:3]) if problems else 'all as it should be'}"
     return Reason(rule=rule, passed=not problems, text=text)
+
+
+def _await(client: httpx.Client, case: Case, row: Row, version: str, patience: float) -> None:
+    """Ask until several answers in a row are the version's."""
+    deadline, right = time.monotonic() + patience, 0
+    path = f"/predict/{case.name}"
+    while right < _IN_A_ROW and time.monotonic() < deadline:
+        wrong = _answer_of(client, path, row, f"{REQUEST_ID}{version}-await", version)
+        right = 0 if wrong else right + 1
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _problems(client: httpx.Client, case: Case, rows: Sequence[Row], version: str, *, pinned: bool) -> list[str]:
