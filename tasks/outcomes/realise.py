@@ -9,6 +9,7 @@ from configs.params import SliceParams
 from configs.project import Project
 from tasks.adapters.journal import Journal
 from tasks.adapters.registry import Registry
+from tasks.ingestion.sources import BEGINNING
 from tasks.monitoring.estimate import HEADLINE
 from tasks.outcomes.arrival import judge_labels
 from tasks.outcomes.maturity import Maturity, curve
@@ -50,7 +51,9 @@ def _newest_mature(scene: Scene, counts: pd.DataFrame) -> tuple[datetime, dateti
     step = min(window, timedelta(days=1))
     outcomes = scene.monitoring.outcomes
     newest = datetime.combine(scene.as_of.astimezone(UTC).date(), time(), UTC) if step.days else scene.as_of
-    ever = curve(counts, scene.as_of).ever
+    # Labels that have stopped must not pass for labels that never come: what was usual before counts as well.
+    before = counts[between(counts, BEGINNING, scene.as_of - scene.case.label_delay - window)]
+    ever = max(curve(some, scene.as_of).ever for some in (counts, before))
     found = [_maturity(counts, end - window, end, ever) for end in _ends(newest, step, window)]
     for end, maturity in zip(_ends(newest, step, window), found, strict=True):
         if maturity.share >= outcomes.mature_share and maturity.labelled >= outcomes.min_labels:
