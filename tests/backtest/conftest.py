@@ -1,5 +1,7 @@
 """A harbour whose ships are late for one reason until summer, and for another from then on."""
 
+import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import yaml
 
 from configs.policies import BackTestParams
 from configs.project import Project
-from tests.conftest import ROOT
+from tasks.backtest.backtest import Asked, backtest
+from tests.conftest import ROOT, Make
 
 BEGAN = datetime(2025, 1, 6, tzinfo=UTC)
 """A Monday."""
-WEEKS, ROWS, CHANGED = 16, 210, 10
+WEEKS, ROWS, CHANGED = 14, 210, 9
 AS_OF = BEGAN + timedelta(weeks=WEEKS)
 CASE = {
     "question": "Will the ship be late?",
@@ -65,18 +68,40 @@ POLICIES = {
 @pytest.fixture
 def harbour(tmp_path: Path) -> Project:
     """The harbour's project: nothing was delivered or trained."""
-    case = {**CASE, "source": {**CASE["source"], "url": str(tmp_path / "ships.parquet")}}
-    (tmp_path / "configs" / "places").mkdir(parents=True)
-    (tmp_path / "configs" / "places" / "local.yaml").write_text((ROOT / "configs/places/local.yaml").read_text())
-    (tmp_path / "configs" / "harbour.yaml").write_text(yaml.safe_dump(case, sort_keys=False))
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"harbour": PARAMS}, sort_keys=False))
-    ships().to_parquet(tmp_path / "ships.parquet")
-    return Project(tmp_path)
+    return settle(tmp_path / "harbour")
 
 
 @pytest.fixture
 def policies() -> BackTestParams:
     return BackTestParams.model_validate(POLICIES)
+
+
+@pytest.fixture(scope="session")
+def looked_back(once: Callable[[str, Make], Path]) -> Project:
+    """The harbour after a back-test of POLICIES; not to be changed."""
+
+    def make(folder: Path) -> None:
+        backtest(settle(folder), "harbour", Asked(BackTestParams.model_validate(POLICIES), AS_OF))
+
+    return Project(once("harbour", make))
+
+
+@pytest.fixture
+def warm(tmp_path: Path, looked_back: Project) -> Project:
+    """A copy of it, in which what was fitted is found again."""
+    shutil.copytree(looked_back.root, tmp_path / "harbour")
+    return settle(tmp_path / "harbour")
+
+
+def settle(folder: Path) -> Project:
+    """The harbour's files, at this place."""
+    case = {**CASE, "source": {**CASE["source"], "url": str(folder / "ships.parquet")}}
+    (folder / "configs" / "places").mkdir(parents=True, exist_ok=True)
+    (folder / "configs" / "places" / "local.yaml").write_text((ROOT / "configs/places/local.yaml").read_text())
+    (folder / "configs" / "harbour.yaml").write_text(yaml.safe_dump(case, sort_keys=False))
+    (folder / "params.yaml").write_text(yaml.safe_dump({"harbour": PARAMS}, sort_keys=False))
+    ships().to_parquet(folder / "ships.parquet")
+    return Project(folder)
 
 
 def ships(weeks: float = WEEKS) -> pd.DataFrame:
