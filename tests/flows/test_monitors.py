@@ -24,6 +24,7 @@ from tests.flows.traffic import answer_recorded
 pytestmark = pytest.mark.slow
 
 WEEK = timedelta(days=7)
+ENTRYPOINTS = ("flows/drift.py:drift", "flows/ground_truth.py:ground_truth")
 LATER = datetime(2011, 6, 22, 2, tzinfo=UTC)
 """The first days of summer, which the champion of the winter has not seen."""
 MOMENT = f"{LATER:%Y-%m-%dT%H:%M}"
@@ -120,9 +121,11 @@ def test_traffic_that_changed_leads_to_one_training_and_a_new_challenger(stack: 
     artifacts = stack.api("/artifacts/filter", {"artifacts": {"key": {"any_": ["bikes-verdicts"]}}})
     assert "| ✗ | inputs |" in artifacts[0]["data"]
 
-    scheduled = stack.api("/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}})
-    names = {run["name"] for run in scheduled}
-    assert {"bikes: drift", "flights: drift", "bikes: ground truth", "flights: ground truth"} <= names
+    watching = [each for each in stack.api("/deployments/filter") if each["entrypoint"] in ENTRYPOINTS]
+    assert len(watching) == 4, "two flows for each of two cases"
+    for deployment in watching:
+        planned = {"deployment_id": {"any_": [deployment["id"]]}, "state": {"type": {"any_": ["SCHEDULED"]}}}
+        assert stack.wait_for(lambda wanted=planned: stack.api("/flow_runs/filter", {"flow_runs": wanted, "limit": 1}))
 
 
 def test_without_a_server_the_same_chain_runs_in_one_process(watched: Project) -> None:
