@@ -47,7 +47,7 @@ class Scope:
 
 
 def compare_inputs(reference: Side, current: Side, grid: Grid, scope: Scope) -> tuple[Evidence, ...]:
-    """What differs, alarms first: columns by the size of the difference, then pairs, then all together.
+    """What differs, alarms first: columns, the surest first, then pairs, then all together.
 
     Raises ContractDiffers or GridDiffers if a profile was not counted on this grid.
     """
@@ -97,7 +97,7 @@ def rule_on(
 
 def _columns(reference: Profile, current: Profile, grid: Grid, scope: Scope) -> list[Evidence]:
     watched = [name for name in current.columns if name not in scope.leave_out]
-    found: list[Evidence] = []
+    found: list[tuple[float, Evidence]] = []
     for is_expected in (False, True):
         family = [
             (name, difference)
@@ -112,19 +112,19 @@ def _columns(reference: Profile, current: Profile, grid: Grid, scope: Scope) -> 
             told = min(1.0, p_value * rate / part)
             is_found = told <= rate and difference.effect >= scope.params.least_effect
             sides = reference.columns[name], current.columns[name]
-            found.append(
-                Evidence(
-                    subject=name,
-                    test=difference.name,
-                    statistic=difference.statistic,
-                    p_value=told,
-                    effect=difference.effect,
-                    alarm=is_found and not is_expected,
-                    expected=is_found and is_expected,
-                    text=_in_words(name, grid.columns[name], difference, *sides),
-                )
+            evidence = Evidence(
+                subject=name,
+                test=difference.name,
+                statistic=difference.statistic,
+                p_value=told,
+                effect=difference.effect,
+                alarm=is_found and not is_expected,
+                expected=is_found and is_expected,
+                text=_in_words(name, grid.columns[name], difference, *sides),
             )
-    return sorted(found, key=lambda one: (not one.alarm, not one.expected, -(one.effect or 0.0)))
+            found.append((difference.p_value, evidence))
+    # The surest first; where several are as sure as can be, the largest.
+    return [evidence for _, evidence in sorted(found, key=lambda one: (one[0], -(one[1].effect or 0.0)))]
 
 
 def _differences(bins: Bins, reference: ColumnProfile, current: ColumnProfile) -> Iterator[Difference]:
