@@ -43,7 +43,7 @@ def ask_how_to_go_on(case: str, state: Rollout) -> bool:
     about = f"### {case}: version {state.version}, {state}\n\n{reasons}"
     patience = int(Project.here().params(case).approval.expires_after.total_seconds())
     # A second pause of the same stage is another question: it must not find the answer to the first.
-    moment = f"{state.standing}-{_decided_at(case):%Y%m%dT%H%M%S%f}"
+    moment = f"{state.standing}-{_decided_at(case):%Y%m%d-%H%M%S-%f}"
     refusal = ""
     for attempt in range(1, 10):
         form = HowToGoOn.with_initial_data(description=refusal + about)
