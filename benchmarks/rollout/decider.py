@@ -23,9 +23,10 @@ def main() -> None:
     project = Project.here()
     apply(project)
     from tasks.adapters.registry import Registry  # noqa: PLC0415 - MLflow reads the environment when imported
-    from tasks.promotion.decide import decide  # noqa: PLC0415
-    from tasks.records import Approval, Reason  # noqa: PLC0415
+    from tasks.promotion.decide import Desk, Why  # noqa: PLC0415
+    from tasks.records import Reason  # noqa: PLC0415
     from tasks.rollout.carry import carry_on, under_way  # noqa: PLC0415
+    from tasks.rollout.stages import begin  # noqa: PLC0415
 
     written: dict[str, float] = {}
 
@@ -38,7 +39,6 @@ def main() -> None:
 
     Registry.move_alias = timed(Registry.move_alias)  # type: ignore[method-assign] # a stopwatch at the first write
     Registry.set_traffic = timed(Registry.set_traffic)  # type: ignore[method-assign]
-    registry = Registry(project)
 
     def look(*, passed: bool) -> None:
         state = under_way(project, CASE)
@@ -52,10 +52,10 @@ def main() -> None:
     for line in sys.stdin:
         match line.strip():
             case "full":
-                registry.tag(CASE, CHALLENGER, {"status": "awaiting approval"})
-                registry.move_alias(CASE, "challenger", CHALLENGER)
-                signed = {"by": "benchmark", "reason": "to be measured", "channel": "cli"}
-                decide(project, Approval(case=CASE, version=CHALLENGER, approve=True, at=datetime.now(UTC), **signed))
+                # An approval would be refused from the second time on: a version that was rolled back stays so.
+                now = datetime.now(UTC)
+                state = begin(CHALLENGER, CHAMPION, project.params(CASE).rollout, 1.0, now)
+                Desk(project, CASE).move(state, Why("benchmark", "to be measured", now))
                 look(passed=True)
                 answering = CHALLENGER
             case "promote":

@@ -25,7 +25,8 @@ from benchmarks.serving.swap import Change, Changer, Seen, change_of
 from configs.project import Project
 
 _CONNECTIONS = 32
-_SETTLE = 1.5
+_SETTLE, _FIRST = 2.0, 15.0
+"""Seconds for every worker to follow a change; the first time, the challenger has to be prepared too."""
 _FOR_LONG = 3600.0
 KINDS = {"canary at 100 %": ("full",), "just promoted": ("full", "promote")}
 ROLLOUT = {"strategy": "canary", "steps": [1.0], "canary": {"hours": 0, "requests": 0}, "warm_hours": 24}
@@ -56,7 +57,7 @@ def main() -> None:
                 for kind, before in KINDS.items():
                     for what in before:
                         decider.change(what)
-                        time.sleep(_SETTLE)
+                    time.sleep(_SETTLE if told else _FIRST)
                     told.append((kind, decider.change("fail")))
                     time.sleep(_SETTLE)
                 say(f"cycle {cycle + 1} of {asked.cycles}")
