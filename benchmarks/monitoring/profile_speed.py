@@ -84,7 +84,7 @@ def _in_a_process(folder: Path, window: Path) -> dict[str, float]:
 
 def _one(folder: Path, window: Path) -> dict[str, float]:
     """What a scan does, and what reading alone would take. In this order: the second finds the file in memory too."""
-    for _ in pq.ParquetFile(window).iter_batches(_ROWS_AT_ONCE, use_threads=False):
+    for _ in pq.ParquetFile(window, pre_buffer=False).iter_batches(_ROWS_AT_ONCE, use_threads=False):
         pass
     grid = Grid.read(folder / "grid.json")
     began = time.process_time()
@@ -108,7 +108,7 @@ def _one(folder: Path, window: Path) -> dict[str, float]:
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    yield from pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, use_threads=False)
+    yield from pq.ParquetFile(path, pre_buffer=False).iter_batches(_ROWS_AT_ONCE, use_threads=False)
 
 
 def contract() -> Contract:

@@ -107,7 +107,7 @@ def _stream_file(
     file: Any, what: str, window: tuple[datetime, datetime], columns: Sequence[str] | None
 ) -> Iterator[pa.RecordBatch]:
     try:
-        parquet = pq.ParquetFile(file)
+        parquet = pq.ParquetFile(file, pre_buffer=False)  # else it would keep the whole file in memory
         names = parquet.schema_arrow.names
         groups = [at for at in range(parquet.num_row_groups) if _may_hold(parquet.metadata.row_group(at), window)]
         wanted = None if columns is None else [name for name in names if name in {*columns, _WHEN}]
