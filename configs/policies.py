@@ -86,6 +86,9 @@ class Policy(Frozen):
     """`case`: a candidate is judged against the champion on the case's evaluation window, which it has not seen, by the
     case's rules. `off`: it is trained on all that is labelled, and replaces the champion unseen."""
 
+    refit: bool = False
+    """A candidate that passed the gate is fitted again before it answers, on the weeks that judged it too."""
+
     @model_validator(mode="after")
     def _either_or(self) -> Self:
         if self.triggers and self.triage is not None:

@@ -4,7 +4,7 @@ Rules and guards are those of triage, called as in production. A candidate answe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -45,6 +45,8 @@ class Step:
     """Who answered when it was decided."""
     candidate: Model | None = None
     """What was trained, or would have been."""
+    served: Model | None = None
+    """What answers if the gate lets it: the candidate, or it fitted again."""
     trained: bool = False
     decision: Decision | None = None
     """The gate's answer to it."""
@@ -93,13 +95,12 @@ class Walker:
     def walk(self, policy: Policy, weeks: Sequence[Week]) -> Walk:
         """The policy from the first of `weeks` on, which a model answers that was trained at its start."""
         table = policy.table(self._history.case.triage)
-        gated = policy.gate == "case"
         start = weeks[0].start
         first = first_model(self._history, self._params, start)
         state = _State(Reign(first, FIRST, start, start), [Turn(start, first)], start)
-        return Walk(policy.policy, tuple(self._step(state, table, gated, week) for week in weeks), tuple(state.turns))
+        return Walk(policy.policy, tuple(self._step(state, table, policy, week) for week in weeks), tuple(state.turns))
 
-    def _step(self, state: _State, table: Triage, gated: bool, week: Week) -> Step:
+    def _step(self, state: _State, table: Triage, policy: Policy, week: Week) -> Step:
         as_of = self._history.decides_at(week)
         standing = self._known.verdicts(monitors_of(table), state.reign, as_of, state.said)
         state.said[:0] = standing.values()
@@ -109,26 +110,29 @@ class Walker:
         action = held.action if held else ruled.action
         reasons = (*ruled.reasons, *([f"{ruled.action} was held back: {held.reason}"] if held else []))
         recent = table.recent_batches if action is Action.retrain_recent else None
-        candidate = trainable(self._history, self._params, as_of, gated=gated, recent=recent)
+        candidate = trainable(self._history, self._params, as_of, gated=policy.gate == "case", recent=recent)
         champion = state.reign.model
         step = Step(week, as_of, action, ruled.rule, reasons, champion, candidate)
         if action in TRAININGS and candidate is not None:
-            return self._train(state, step, gated, alarmed=bool(ruled.primary))
+            served = candidate
+            if policy.refit:
+                served = trainable(self._history, self._params, as_of, gated=False, recent=recent) or candidate
+            return self._train(state, step, served, gated=policy.gate == "case", alarmed=bool(ruled.primary))
         if action is Action.roll_back and state.retired is not None:
             self._answers(state, state.retired, as_of, as_of, promoted=False)
         return step
 
-    def _train(self, state: _State, step: Step, gated: bool, *, alarmed: bool) -> Step:
+    def _train(self, state: _State, step: Step, served: Model, *, gated: bool, alarmed: bool) -> Step:
         assert step.candidate is not None
         state.trainings.append(step.as_of)
         state.trained_for = step.as_of
         decision = self._judge(step.candidate, step.champion, step.as_of) if gated else None
         if decision is None or decision.promote:
             state.rejected_in_a_row = 0
-            self._answers(state, step.candidate, step.as_of + self._lead, step.as_of, promoted=True)
+            self._answers(state, served, step.as_of + self._lead, step.as_of, promoted=True)
         elif alarmed:
             state.rejected_in_a_row += 1
-        return Step(**{**step.__dict__, "trained": True, "decision": decision})
+        return replace(step, trained=True, decision=decision, served=served)
 
     def _answers(self, state: _State, model: Model, since: datetime, made_for: datetime, *, promoted: bool) -> None:
         state.retired = state.reign.model if promoted else None
