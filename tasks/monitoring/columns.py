@@ -4,7 +4,7 @@ What the contract allows in a share of the rows is tested: an alarm is raised wh
 than once in ten thousand columns.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 from scipy import stats
@@ -16,14 +16,23 @@ from tasks.monitoring.profile import ColumnProfile, Profile
 from tasks.verdicts import Evidence
 
 CHANCE = 1e-4
+_DIFFER = "values differ"
 _TOLERATED = 0.001
 """A smaller share of rows outside a range or a list is shown, and alarms nobody."""
 
 
-def broken_columns(
-    contract: Contract, grid: Grid, current: Profile, reference: Profile | None, leave_out: frozenset[str]
+def broken_columns(  # noqa: PLR0913, PLR0917
+    contract: Contract,
+    grid: Grid,
+    current: Profile,
+    reference: Profile | None,
+    leave_out: frozenset[str],
+    expected: Collection[str] = (),
 ) -> tuple[Evidence, ...]:
-    """What is wrong with the features of the current rows, alarms first, the most affected rows first."""
+    """What is wrong with the features of the current rows, alarms first, the most affected rows first.
+
+    An `expected` column may well have one value in all rows of a window, as the season has.
+    """
     found = [
         evidence
         for name in contract.features
@@ -36,6 +45,7 @@ def broken_columns(
             reference.columns[name] if reference else None,
         )
     ]
+    found = [_as_expected(one) if one.test == _DIFFER and one.subject in expected else one for one in found]
     return tuple(sorted(found, key=lambda evidence: (not evidence.alarm, -(evidence.effect or 0.0))))
 
 
@@ -104,7 +114,11 @@ def _constant(name: str, bins: Bins, current: ColumnProfile, reference: ColumnPr
             f"{current.low:g}" if isinstance(bins, NumberBins) else f"`{category_name(bins, int(filled[0]), current)}`"
         )
         text = f"all {current.present:,} values are {value}, which {100 * usual:.2g} % of the reference are"
-        yield _said(name, "values differ", current.present, current.rows, text)
+        yield _said(name, _DIFFER, current.present, current.rows, text)
+
+
+def _as_expected(evidence: Evidence) -> Evidence:
+    return evidence.model_copy(update={"alarm": False, "expected": True})
 
 
 def category_name(bins: Bins, place: int, counted: ColumnProfile) -> str:

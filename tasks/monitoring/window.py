@@ -85,7 +85,8 @@ class Window:
         if not rows:
             return self._verdict(Monitor.contract, Answer.waiting, "the window has no rows: at least 1 is needed", 0)
         left_out = self.not_comparable
-        evidence = broken_columns(self.case.contract, grid, current.profile, reference.profile, left_out)
+        expected = self.params.reference.expected
+        evidence = broken_columns(self.case.contract, grid, current.profile, reference.profile, left_out, expected)
         tested = len(set(self.case.contract.features) - left_out)
         also = f"; {elsewhere:,} more rows were checked against another version of it" if elsewhere else ""
         also += f"; not looked at, being hashed or dropped: {', '.join(sorted(left_out))}" if left_out else ""

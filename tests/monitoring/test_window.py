@@ -154,6 +154,13 @@ def test_a_column_of_one_value_is_named(scan: Scan, name: str, value: Any) -> No
     assert any("all 500 values are" in entry.text for entry in verdict.evidence)
 
 
+def test_one_value_in_a_column_that_is_expected_to_change_is_shown_and_alarms_nobody(scan: Scan) -> None:
+    wrens = birds(500, 2) | {"species": np.full(500, "wren", dtype=object)}
+    verdict = said(scan(wrens, {"reference": {"expected": ["species"]}}), Monitor.contract)
+    assert verdict.answer is Answer.clear
+    assert [entry.subject for entry in verdict.evidence if entry.expected] == ["species"]
+
+
 @pytest.mark.parametrize(
     ("name", "values"), [("weight", "twenty"), ("species", 7), ("ringed", 1.0), ("seen", "yesterday"), ("wing", False)]
 )
