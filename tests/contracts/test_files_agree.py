@@ -131,9 +131,9 @@ def test_every_parameter_the_chain_names_exists(stage: str, case: str) -> None:
             value = value[part]
 
 
-def test_every_parameter_that_changes_a_model_or_a_verdict_makes_some_stage_run_again() -> None:
+def test_every_parameter_that_changes_a_model_or_its_gate_makes_some_stage_run_again() -> None:
     named = {key.split(".")[1] for stage in DVC for file, key in named_parameters(stage) if file == "params.yaml"}
-    assert named == set(Params.model_fields) - {"approval"}
+    assert named == set(Params.model_fields) - {"approval", "monitoring", "rollout"}
 
 
 def test_every_key_of_a_case_that_changes_data_or_model_makes_some_stage_run_again() -> None:
@@ -157,6 +157,8 @@ def test_every_column_named_in_the_parameters_is_in_the_contract(name: str) -> N
     assert {entry.column for entry in params.features.calendar} <= times
     assert set(params.features.leave_out) <= set(case.contract.features)
     assert set(params.gate.slices.columns) <= set(columns)
+    assert set(params.monitoring.reference.expected) <= set(case.contract.features)
+    assert {*params.monitoring.inputs.text, *params.monitoring.outcomes.slices} <= set(columns)
 
 
 @pytest.mark.parametrize("name", CASES)
