@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from configs.triage import Guards
-from tasks.triage.guards import Held, Past, hold_back
+from tasks.triage.guards import TRAININGS, Held, Past, hold_back
 from tasks.verdicts import Action
 from tests.triage.conftest import NOW
 
@@ -21,7 +21,7 @@ def test_nothing_in_the_past_holds_nothing_back() -> None:
     assert held(Past()) is None
 
 
-@pytest.mark.parametrize("action", set(Action) - {Action.retrain, Action.retrain_recent})
+@pytest.mark.parametrize("action", sorted(set(Action) - TRAININGS))
 def test_only_trainings_are_held_back(action: Action) -> None:
     past = Past(trainings=[NOW], rejected_in_a_row=9, in_flight=True, awaiting="3", blocked_by=1)
     assert hold_back(action, GUARDS, past, NOW, alarmed=True) is None
