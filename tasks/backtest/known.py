@@ -89,8 +89,16 @@ class Known:
         self._history, self._case = fits.history, fits.history.case
         self._said: dict[tuple[Monitor, Model, datetime, datetime], Verdict] = {}
         self._references: dict[tuple[Model, datetime], _Told] = {}
+        self._promises: dict[tuple[Model, datetime], tuple[Promise, slices.Labelled]] = {}
         self._profiles: dict[int, Profile] = {}
         self._grid: Grid | None = None
+        contract, dropped = self._case.contract, self._case.serving.log.dropped
+        self._columns = [
+            name
+            for name in contract.features
+            if name not in dropped and contract.columns[name].type is not ColumnType.timestamp
+        ]
+        """That make slices."""
         self._ask: dict[Monitor, Callable[[Reign, datetime], Verdict]] = {
             Monitor.inputs: self._inputs,
             Monitor.score: self._score,
@@ -136,16 +144,16 @@ class Known:
         ]
         if not parts:
             rows = self._history.rows(0)
-            return _Told(
-                rows.frame.iloc[:0], rows.event_time.iloc[:0], rows.label.iloc[:0], np.empty(0), np.empty(0, dtype=int)
-            )
+            no = np.empty(0, dtype=np.intp)
+            frame, moments, label = rows.frame[self._columns].iloc[:0], rows.event_time.iloc[:0], rows.label.iloc[:0]
+            return _Told(frame, moments, label, np.empty(0), no)
         told = _joined(parts)
         return told.at((told.event_time >= begin).to_numpy())
 
     def _told(self, model: Model, number: int) -> _Told:
         rows = self._history.rows(number)
         answers = self._fits.answers(model, number)
-        return _Told(rows.frame, rows.event_time, rows.label, answers, np.full(len(answers), number))
+        return _Told(rows.frame[self._columns], rows.event_time, rows.label, answers, np.full(len(answers), number))
 
     def _ended(self, as_of: datetime) -> datetime:
         """The end of the newest week that is over."""
@@ -284,38 +292,42 @@ class Known:
         reference = self._reference(reign).labelled
         if len(life) < outcomes.min_labels or len(reference) < outcomes.min_labels:
             return self._waits(Monitor.concept, reign, as_of, len(life), "more labels are needed")
-        batches = pd.factorize(reference.batch)[0].astype(np.intp)
-        promise = Promise.learn(self._case.problem, self._promised(reference), batches, outcomes.error_rate)
+        promise, sample = self._promise(reign, reference)
         days = ((life.event_time - life.event_time.min()) // _DAY).to_numpy(dtype=np.intp)
         test = concept_test(promise.events(self._promised(life)), days, outcomes.error_rate)
-        refuted = [one for one in self._slices(promise, reign, end, reference) if one.refuted]
+        refuted = [one for one in self._slices(promise, reign, end, sample) if one.refuted]
         found = [f"since day {test.began} {test.change.text}"] if test.alarm and test.change else []
         found += [f"in `{one.name}` {one.observed:.1%} where {one.expected:.1%} were expected" for one in refuted[:3]]
         text = "; ".join(found) or f"{len(life):,} labels say nothing against the scores"
         return self._verdict(Monitor.concept, _answer(bool(found)), reign, as_of, len(life), text)
 
-    def _slices(self, promise: Promise, reign: Reign, end: datetime, reference: _Told) -> tuple[slices.Slice, ...]:
-        now = self._newest(reign, end).labelled
-        draw = np.random.default_rng(self._params.seed)
-        most = self._params.monitoring.inputs.sample_rows
-        sampled = np.sort(draw.choice(len(reference), min(len(reference), most), replace=False))
+    def _promise(self, reign: Reign, reference: _Told) -> tuple[Promise, slices.Labelled]:
+        """What the reference promises about labels, and a sample of it to hold slices against."""
+        key = reign.model, reign.made_for
+        if key not in self._promises:
+            batches = pd.factorize(reference.batch)[0].astype(np.intp)
+            rate = self._params.monitoring.outcomes.error_rate
+            promise = Promise.learn(self._case.problem, self._promised(reference), batches, rate)
+            most = min(len(reference), self._params.monitoring.inputs.sample_rows)
+            drawn = np.random.default_rng(self._params.seed).choice(len(reference), most, replace=False)
+            sample = reference.at(np.isin(np.arange(len(reference)), drawn))
+            self._promises[key] = promise, self._sliced(promise, sample)
+        return self._promises[key]
+
+    def _slices(
+        self, promise: Promise, reign: Reign, end: datetime, sample: slices.Labelled
+    ) -> tuple[slices.Slice, ...]:
         return slices.scan(
-            self._sliced(promise, now),
-            self._sliced(promise, reference.at(np.isin(np.arange(len(reference)), sampled))),
+            self._sliced(promise, self._newest(reign, end).labelled),
+            sample,
             self._params.monitoring.outcomes.error_rate,
             follows=self._case.problem.gives_probabilities,
         )
 
     def _sliced(self, promise: Promise, told: _Told) -> slices.Labelled:
-        kept = self._case.serving.log
-        columns = [
-            name
-            for name in self._case.contract.features
-            if name not in kept.dropped and self._case.contract.columns[name].type is not ColumnType.timestamp
-        ]
         (event, *_) = promise.events(self._promised(told))
         batches = pd.factorize(told.batch)[0].astype(np.intp)
-        return slices.Labelled(told.frame[columns].reset_index(drop=True), event.scores, event.hits, batches)
+        return slices.Labelled(told.frame.reset_index(drop=True), event.scores, event.hits, batches)
 
     def _promised(self, told: _Told) -> Told:
         if self._case.problem is not Problem.multiclass:
