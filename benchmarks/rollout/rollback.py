@@ -3,8 +3,8 @@
     uv run python -m benchmarks.rollout.rollback [--cycles 10] [--rate 500]
 
 A challenger that answers everybody fails a rule, in turn as challenger (canary at 100 %) and as champion just promoted.
-Measured from the decision (before it is written down anywhere) until every connection has had its first answer by the old
-champion.
+Measured from the decision (before it is written down anywhere) until every connection has had its first answer by the
+old champion.
 """
 
 import argparse
