@@ -17,6 +17,7 @@ from configs.triage import Guards, Line, Rule, Span, Triage
 
 _UNGUARDED = Guards(cool_down_hours=0, trainings_a_month=10_000, rejected_in_a_row=10_000)
 _WEEK = 168
+_TRAIN = frozenset({"retrain", "retrain_recent"})
 
 PolicyName = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 Persistence = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
@@ -99,8 +100,21 @@ class Policy(Frozen):
         """The policy as a table of rules; `case` is the case's own."""
         if self.triage is not None:
             return case if self.triage == "case" else self.triage
-        rules = tuple(trigger.rule(number) for number, trigger in enumerate(self.triggers, 1))
-        return Triage(rules=rules, guards=_UNGUARDED, recent_batches=case.recent_batches)
+        return Triage(rules=self._rules, guards=_UNGUARDED, recent_batches=case.recent_batches)
+
+    def adopted(self, case: Triage) -> Triage:
+        """The case's table with this policy in it: what blocks, alerts or rolls back stays, and so do the guards."""
+        if self.triage is not None:
+            return self.table(case)
+        trains = [rule.action in _TRAIN for rule in case.rules]
+        place = trains.index(True) if any(trains) else len(trains)
+        kept = [rule for rule, does in zip(case.rules, trains, strict=True) if not does]
+        before = sum(not does for does in trains[:place])
+        return case.model_copy(update={"rules": (*kept[:before], *self._rules, *kept[before:])})
+
+    @property
+    def _rules(self) -> tuple[Rule, ...]:
+        return tuple(trigger.rule(number) for number, trigger in enumerate(self.triggers, 1))
 
 
 class Prices(Frozen):
@@ -144,6 +158,8 @@ ORACLE = "oracle"
 
 def read_policies(path: Path) -> BackTestParams:
     """The policies of a file. Raises ConfigError, which names the policy that has an unknown trigger."""
+    if not path.is_file():
+        raise ConfigError(f"There is no file of policies at {path}. See configs/backtests/default.yaml for one.")
     content = _mapping(path)
     _must_be_triggers(content, path)
     return _build(BackTestParams, content, path)

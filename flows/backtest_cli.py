@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _DAYS = ["%Y-%m-%d"]
 _DEFAULT = Path("configs/backtests/default.yaml")
+_WIDE = 120
 out = Console()
 
 
@@ -49,7 +50,7 @@ def backtest(
     with parallel_map(project.place.monitoring) as parallel:
         found = look_back(project, case, asked, parallel=parallel)
     folder = backtest_folder(project, case)
-    out.print(table(found))
+    Console(width=max(out.width, _WIDE)).print(table(found))
     out.print(f"Cheapest: [bold]{found.best.policy}[/]. Every week: {folder}/backtest.json; as a picture: "
               f"{folder}/backtest.png", highlight=False, soft_wrap=True)  # fmt: skip
     if write_best:
@@ -62,10 +63,12 @@ def table(found: "BackTest") -> "Table":
 
     first = found.results[0]
     shown = Table(
-        "policy", *first.means, "lost", "trainings", "promoted", "false", "missed", "damaged", "cost", box=None,
-        header_style="bold", title=f"{found.case}, {found.start:%Y-%m-%d} to {found.end:%Y-%m-%d}: means of "
+        box=None, header_style="bold", title=f"{found.case}, {found.start:%Y-%m-%d} to {found.end:%Y-%m-%d}: means of "
         f"{len(first.weeks)} {found.unit}s", title_justify="left",
     )  # fmt: skip
+    figures = ("lost", "trainings", "promoted", "false", "missed", "damaged", "cost")
+    for name in ("policy", *first.means, *figures):
+        shown.add_column(name, no_wrap=True, justify="left" if name == "policy" else "right")
     for result in found.results:
         style = "bold" if result.policy == found.best.policy else None
         shown.add_row(*_cells(result), style=style)
@@ -89,10 +92,11 @@ def _write(project: Project, case: str, params: "BackTestParams", found: "BackTe
     (best,) = (policy for policy in params.policies if policy.policy == found.best.policy)
     own = project.case(case).triage
     path = project.root / "configs" / f"{case}.yaml"
-    if best.table(own) == own:
+    if best.adopted(own) == own:
         out.print(f"{path.name} has the cheapest policy already.")
         return
-    section = triage_section(best.table(own))
+    section = triage_section(best.adopted(own))
+    out.print("Rules that do not train stay, and so do the guards.", end=" ")
     if best.gate == "off":
         out.print("It was compared without a gate; the case's gate in params.yaml stays, and judges its candidates.")
     if write_section(path, section):

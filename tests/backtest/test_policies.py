@@ -51,6 +51,21 @@ def test_triggers_become_rules_without_guards() -> None:
     assert (table.rules[1].persistence, table.recent_batches, table.guards.cool_down_hours) == ((2, 3), 5, 0)
 
 
+def test_a_policy_that_is_adopted_keeps_what_guards_the_case() -> None:
+    adopted = Policy.model_validate(
+        {"policy": "weekly", "triggers": [{"trigger": "time", "weeks": 1}], "gate": False}
+    ).adopted(Triage())
+    kept = [rule for rule in Triage().rules if rule.action not in {"retrain", "retrain_recent"}]
+    assert [rule for rule in adopted.rules if rule.rule != "1. time"] == kept
+    assert [rule.rule for rule in adopted.rules].index("1. time") == 4
+    assert adopted.guards == Triage().guards
+
+
+def test_a_file_that_is_not_there_is_said_to_be(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="There is no file of policies at"):
+        read_policies(tmp_path / "mine.yaml")
+
+
 def test_the_cases_own_table_is_taken_as_it_is() -> None:
     own = Triage(recent_batches=3)
     assert Policy(policy="evergreen", triage="case").table(own) is own
