@@ -1,17 +1,15 @@
 """What the Prefect server does by itself."""
 
-import logging
 from datetime import timedelta
 
 from prefect.automations import Automation
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
-from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState
+from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import EventTrigger, Posture
 
-log = logging.getLogger(__name__)
+from flows.lost_runs import RESOURCE
 
 
 async def refuse_second_runs() -> None:
@@ -25,27 +23,30 @@ async def refuse_second_runs() -> None:
 
 
 async def watch_for_dead_runs() -> None:
-    """A run whose heartbeats stop is marked as crashed; without this, one killed with its worker stays `Running`."""
+    """A run whose heartbeats stop is looked after; without this, one killed with its worker stays `Running`."""
     ended = {
         f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed", "Suspended", "Paused")
     }
+    async with get_client() as client:
+        deployment = await client.read_deployment_by_name("lost-runs/lost-runs")
     watch = Automation(
         name="evergreen: dead runs",
-        description="A run without a heartbeat for 90 seconds has crashed.",
+        description="A run without a heartbeat for 90 seconds that does not wait for anybody has crashed.",
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat"},
             expect={"prefect.flow-run.heartbeat", *ended},
-            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match={"prefect.resource.id": f"{RESOURCE}*"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
             within=timedelta(seconds=90),
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat for 90 seconds")],
+        actions=[RunDeployment(deployment_id=deployment.id, parameters={"resource": "{{ event.resource.id }}"})],
     )
     try:
         existing = await Automation.aread(name=watch.name)
     except ValueError:
         await watch.acreate()
     else:
-        log.debug("the watch over dead runs is there (%s)", existing.id)
+        watch.id = existing.id
+        await watch.aupdate()

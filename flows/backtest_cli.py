@@ -77,7 +77,7 @@ def table(found: "BackTest") -> "Table":
 
 def _cells(result: "PolicyResult") -> list[str]:
     return [
-        result.policy + ("" if result.gate == "case" else " (no gate)"),
+        result.policy + (" (no gate)" if result.gate == "off" else ""),
         *(f"{value:.4f}" for value in result.means.values()),
         f"{result.area_lost:.3f}",
         *(str(number) for number in (result.trainings, result.promotions, result.false_actions)),
@@ -97,8 +97,8 @@ def _write(project: Project, case: str, params: "BackTestParams", found: "BackTe
         return
     section = triage_section(best.adopted(own))
     out.print("Rules that do not train stay, and so do the guards.", end=" ")
-    if best.gate == "off":
-        out.print("It was compared without a gate; the case's gate in params.yaml stays, and judges its candidates.")
+    if best.gate != "case" or best.refit:
+        out.print("It was compared with another gate than the case's, which stays as params.yaml has it.")
     if write_section(path, section):
         out.print(f"Written into {path}: look at it with `git diff`.", highlight=False, soft_wrap=True)
     else:

@@ -41,10 +41,15 @@ def send(alert: Alert) -> None:
     project = Project.here()
     incident = Incidents(project).one(alert.incident)
     head, text = subject(incident, alert.moment), body(incident, alert.moment, project.place.alerts.runbook)
-    if alert.channel == LOG:
+    deliver(alert.channel, head, text)
+
+
+def deliver(channel: str, head: str, text: str) -> None:
+    """Send one message through one channel. Raises what the channel raises."""
+    if channel == LOG:
         log.warning("%s\n%s", head, text)
         return
-    channel: Any = Block.load(alert.channel)
+    block: Any = Block.load(channel)
     # Without this, a block that could not send says nothing.
-    with channel.raise_on_failure():
-        channel.notify(text, head, _sync=True)
+    with block.raise_on_failure():
+        block.notify(text, head, _sync=True)

@@ -5,19 +5,17 @@ import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact
-from prefect.blocks.abstract import NotificationBlock
-from prefect.blocks.core import Block
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun
 
 from configs.project import Project
 from flows.load_check import load_check
-from flows.notifying import LOG
+from flows.notifying import LOG, deliver
 from flows.recorded_rows import recorded_rows
 from flows.smoke import public_address, smoke
 from serving.ledger.places import predictions_url, segments_folder
@@ -129,13 +127,7 @@ def tell(case: str, head: str, text: str) -> None:
 @task(**_STEP, retries=2, retry_delay_seconds=[2, 5], task_run_name="tell {channel}")
 def send(channel: str, head: str, text: str) -> None:
     """Send one message through one channel."""
-    if channel == LOG:
-        log.warning("%s: %s", head, text)
-        return
-    block = cast("NotificationBlock", Block.load(channel))
-    # Without this, a block that could not send says nothing.
-    with block.raise_on_failure():
-        block.notify(text, head)
+    deliver(channel, head, text)
 
 
 def last_reason(case: str) -> str:
