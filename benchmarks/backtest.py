@@ -72,7 +72,7 @@ def standing(found: BackTest) -> str:
 
 
 def _line(result: PolicyResult) -> str:
-    name = result.policy + ("" if result.gate == "case" or result.policy == ORACLE else " (no gate)")
+    name = result.policy + (" (no gate)" if result.gate == "off" and result.policy != ORACLE else "")
     figures = f"{result.means['auc']:.4f} | {result.means['brier']:.4f} | {result.area_lost:.3f}"
     actions = f"{result.trainings} | {result.promotions} | {result.false_actions} | {result.missed_actions}"
     return f"| {name} | {figures} | {actions} | {result.weeks_of_damage} | {result.cost:,.0f} |"

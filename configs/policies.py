@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from configs.errors import ConfigError
 from configs.frozen import Frozen
+from configs.params import Params
 from configs.read import _build, _mapping
 from configs.triage import Guards, Line, Rule, Span, Triage
 
@@ -75,6 +76,14 @@ TRIGGERS: dict[str, Callable[[Trigger], dict[str, Any]]] = {
 """What may start a training. `drift`: any column of the inputs differs from what the champion was accepted on."""
 
 
+class GateChange(Frozen):
+    """The case's gate, but for what is said here."""
+
+    rule: Literal["superiority", "non_inferiority"] | None = None
+    margin: float | None = Field(None, ge=0)
+    evaluate_batches: int | None = Field(None, ge=1)
+
+
 class Policy(Frozen):
     """When to train, and whether a candidate has to prove itself."""
 
@@ -83,10 +92,10 @@ class Policy(Frozen):
     """The first that fits trains; without any, nothing is ever trained."""
     triage: Literal["case"] | Triage | None = None
     """Instead of triggers: the case's own table, or one written here."""
-    gate: Annotated[Literal["case", "off"], BeforeValidator(_switch)] = "case"
+    gate: Annotated[Literal["case", "off"] | GateChange, BeforeValidator(_switch)] = "case"
     """`case`: a candidate is judged against the champion on the case's evaluation window, which it has not seen, by the
-    case's rules. `off`: it is trained on all that is labelled, and replaces the champion unseen."""
-
+    case's rules, or by these with some of them changed. `off`: it is trained on all that is labelled, and replaces the
+    champion unseen."""
     refit: bool = False
     """A candidate that passed the gate is fitted again before it answers, on the weeks that judged it too."""
 
@@ -95,6 +104,20 @@ class Policy(Frozen):
         if self.triggers and self.triage is not None:
             raise ValueError(f"policy `{self.policy}` gives both triggers and a triage table; give one")
         return self
+
+    @property
+    def gated(self) -> bool:
+        return self.gate != "off"
+
+    def params(self, case: Params) -> Params:
+        """The case's parameters, with this policy's gate."""
+        if not isinstance(self.gate, GateChange):
+            return case
+        said = self.gate.model_dump(exclude_none=True)
+        window = {"evaluate_batches": said.pop("evaluate_batches", case.window.evaluate_batches)}
+        return case.model_copy(
+            update={"gate": case.gate.model_copy(update=said), "window": case.window.model_copy(update=window)}
+        )
 
     def table(self, case: Triage) -> Triage:
         """The policy as a table of rules; `case` is the case's own."""

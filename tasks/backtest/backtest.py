@@ -10,14 +10,14 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from configs.params import Params
-from configs.policies import ORACLE, BackTestParams
+from configs.policies import ORACLE, BackTestParams, GateChange
 from configs.project import Project
 from tasks.adapters.locks import exclusive
 from tasks.backtest.fits import Fits, Model, Parallel
 from tasks.backtest.known import reference_models
 from tasks.backtest.oracle import best_path
 from tasks.backtest.picture import draw
-from tasks.backtest.result import BackTest, PolicyResult, Reckoning
+from tasks.backtest.result import BackTest, Gate, PolicyResult, Reckoning
 from tasks.backtest.scores import Scores, Turn
 from tasks.backtest.walk import Step, Walk, Walker, first_model, trainable
 from tasks.backtest.weeks import History, Week, between, collect
@@ -73,10 +73,10 @@ def _save(picture: Figure, kind: str, part: Path) -> None:
 
 def _models(history: History, params: Params, weeks: tuple[Week, ...], asked: BackTestParams) -> set[Model]:
     """What some policy is sure to ask for; a training on a recent window is fitted when one does."""
-    gated = {policy.gate == "case" for policy in asked.policies} | {False}
     wanted = {first_model(history, params, weeks[0].start)}
     moments = [history.decides_at(week) for week in weeks]
-    found = {trainable(history, params, moment, gated=kind) for moment in moments for kind in gated}
+    ways = [(params, False), *((policy.params(params), policy.gated) for policy in asked.policies)]
+    found = {trainable(history, chosen, moment, gated=gated) for moment in moments for chosen, gated in ways}
     wanted |= {model for model in found if model is not None}
     return wanted | {unseen for model in wanted for unseen in reference_models(history, params, model)}
 
@@ -89,7 +89,8 @@ def _compare(fits: Fits, params: Params, weeks: tuple[Week, ...], asked: BackTes
     reckoning = Reckoning(scores, asked, weeks, [batch.batch_id for batch in fits.history.batches])
     results: list[PolicyResult] = []
     for policy in asked.policies:
-        results.append(reckoning.result(walker.walk(policy, weeks), policy.gate, oracle.turns))
+        gate: Gate = "own" if isinstance(policy.gate, GateChange) else policy.gate
+        results.append(reckoning.result(walker.walk(policy, weeks), gate, oracle.turns))
         log.info("backtest %s: %s: %d trainings", fits.history.case.name, policy.policy, results[-1].trainings)
     results.append(reckoning.result(oracle, "off", oracle.turns))
     return BackTest(

@@ -15,6 +15,9 @@ from tasks.backtest.weeks import Week
 from tasks.monitoring.estimate import worse_by
 from tasks.records import Record
 
+Gate = Literal["case", "own", "off"]
+"""`own`: the case's, changed by the policy."""
+
 
 class WeekResult(Record):
     """One week under one policy."""
@@ -44,7 +47,7 @@ class PolicyResult(Record):
     """One policy over all weeks."""
 
     policy: str
-    gate: Literal["case", "off"]
+    gate: Gate
     means: dict[str, float]
     """Of each metric, over the weeks in which it is defined."""
     area_lost: float
@@ -99,7 +102,7 @@ class Reckoning:
         self._names = names
         """Of the history's batches."""
 
-    def result(self, walk: Walk, gate: Literal["case", "off"], oracle: Sequence[Turn]) -> PolicyResult:
+    def result(self, walk: Walk, gate: Gate, oracle: Sequence[Turn]) -> PolicyResult:
         """What the walk comes to, beside the oracle's turns."""
         weeks = tuple(self._week(step, place, walk.turns, oracle) for place, step in enumerate(walk.steps))
         worth = self._params.worth

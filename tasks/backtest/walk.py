@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from configs.params import Params
+from configs.params import GateParams, Params
 from configs.policies import Policy
 from configs.triage import Triage
 from tasks.backtest.fits import Fits, Model
@@ -69,6 +69,8 @@ class Walk:
 class _State:
     """Where a walk stands."""
 
+    params: Params
+    """The case's, with the policy's gate."""
     reign: Reign
     turns: list[Turn]
     trained_for: datetime
@@ -86,7 +88,7 @@ class Walker:
     def __init__(self, fits: Fits, params: Params, lead: timedelta) -> None:
         self._fits, self._params, self._lead = fits, params, lead
         self._known = Known(fits, params)
-        self._decisions: dict[tuple[Model, Model, datetime], Decision] = {}
+        self._decisions: dict[tuple[GateParams, Model, Model, datetime], Decision] = {}
 
     @property
     def _history(self) -> History:
@@ -97,7 +99,7 @@ class Walker:
         table = policy.table(self._history.case.triage)
         start = weeks[0].start
         first = first_model(self._history, self._params, start)
-        state = _State(Reign(first, FIRST, start, start), [Turn(start, first)], start)
+        state = _State(policy.params(self._params), Reign(first, FIRST, start, start), [Turn(start, first)], start)
         return Walk(policy.policy, tuple(self._step(state, table, policy, week) for week in weeks), tuple(state.turns))
 
     def _step(self, state: _State, table: Triage, policy: Policy, week: Week) -> Step:
@@ -110,14 +112,14 @@ class Walker:
         action = held.action if held else ruled.action
         reasons = (*ruled.reasons, *([f"{ruled.action} was held back: {held.reason}"] if held else []))
         recent = table.recent_batches if action is Action.retrain_recent else None
-        candidate = trainable(self._history, self._params, as_of, gated=policy.gate == "case", recent=recent)
+        candidate = trainable(self._history, state.params, as_of, gated=policy.gated, recent=recent)
         champion = state.reign.model
         step = Step(week, as_of, action, ruled.rule, reasons, champion, candidate)
         if action in TRAININGS and candidate is not None:
             served = candidate
             if policy.refit:
-                served = trainable(self._history, self._params, as_of, gated=False, recent=recent) or candidate
-            return self._train(state, step, served, gated=policy.gate == "case", alarmed=bool(ruled.primary))
+                served = trainable(self._history, state.params, as_of, gated=False, recent=recent) or candidate
+            return self._train(state, step, served, gated=policy.gated, alarmed=bool(ruled.primary))
         if action is Action.roll_back and state.retired is not None:
             self._answers(state, state.retired, as_of, as_of, promoted=False)
         return step
@@ -126,7 +128,7 @@ class Walker:
         assert step.candidate is not None
         state.trainings.append(step.as_of)
         state.trained_for = step.as_of
-        decision = self._judge(step.candidate, step.champion, step.as_of) if gated else None
+        decision = self._judge(state.params, step.candidate, step.champion, step.as_of) if gated else None
         if decision is None or decision.promote:
             state.rejected_in_a_row = 0
             self._answers(state, served, step.as_of + self._lead, step.as_of, promoted=True)
@@ -158,19 +160,21 @@ class Walker:
         moments = [self._history.rows(number).event_time for number in over]
         return sum(int(((moment >= start) & (moment < end)).sum()) for moment in moments)
 
-    def _judge(self, candidate: Model, champion: Model, as_of: datetime) -> Decision:
-        key = candidate, champion, as_of
+    def _judge(self, params: Params, candidate: Model, champion: Model, as_of: datetime) -> Decision:
+        key = params.gate, candidate, champion, as_of
         if key not in self._decisions:
             judges = range(max(candidate.stop, champion.stop), self._history.labelled(as_of))
-            self._decisions[key] = self._ask_gate(candidate, champion, judges) if judges else _NOTHING_TO_JUDGE_ON
+            self._decisions[key] = (
+                self._ask_gate(params, candidate, champion, judges) if judges else _NOTHING_TO_JUDGE_ON
+            )
         return self._decisions[key]
 
-    def _ask_gate(self, candidate: Model, champion: Model, judges: range) -> Decision:
+    def _ask_gate(self, params: Params, candidate: Model, champion: Model, judges: range) -> Decision:
         """The case's gate on the batches that neither has seen.
 
         The model's file and its latency are not judged: nothing is kept but answers.
         """
-        case, gate, batches = self._history.case, self._params.gate, self._history.batches
+        case, gate, batches = self._history.case, params.gate, self._history.batches
         cutoff, columns = batches[judges[0]].start, gate.slices.columns
         rows = joined([fresh_rows(case, self._history.rows(number).frame, cutoff, columns) for number in judges])
         ours, theirs = (
@@ -186,7 +190,7 @@ class Walker:
             metrics=found.metrics, champion_version=batches[champion.stop - 1].batch_id, differences=found.differences,
             slices=found.slices, latency_ms=0, model_mb=0, faithful=True,
         )  # fmt: skip
-        return decide(case, self._params, self._described(candidate), measured)
+        return decide(case, params, self._described(candidate), measured)
 
     def _described(self, model: Model) -> Candidate:
         case, params, learnt = self._history.case, self._params, self._history.batches[model.first : model.stop]

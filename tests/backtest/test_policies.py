@@ -6,6 +6,7 @@ import pytest
 
 from configs.errors import ConfigError
 from configs.policies import BackTestParams, Policy, read_policies
+from configs.read import read_params
 from configs.triage import Triage
 from tests.conftest import ROOT
 
@@ -59,6 +60,15 @@ def test_a_policy_that_is_adopted_keeps_what_guards_the_case() -> None:
     assert [rule for rule in adopted.rules if rule.rule != "1. time"] == kept
     assert [rule.rule for rule in adopted.rules].index("1. time") == 4
     assert adopted.guards == Triage().guards
+
+
+def test_a_policy_may_change_the_gate() -> None:
+    given = {"policy": "mine", "gate": {"rule": "non_inferiority", "margin": 0.01, "evaluate_batches": 2}}
+    params = read_params(ROOT, "flights")
+    changed = Policy.model_validate(given).params(params)
+    assert (changed.gate.rule, changed.gate.margin, changed.window.evaluate_batches) == ("non_inferiority", 0.01, 2)
+    assert changed.gate.limits == params.gate.limits
+    assert Policy(policy="mine").params(params) is params
 
 
 def test_a_file_that_is_not_there_is_said_to_be(tmp_path: Path) -> None:
