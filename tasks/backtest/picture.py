@@ -36,10 +36,11 @@ def _year(axes: Axes, found: BackTest, colours: dict[str, str]) -> None:
         axes.plot(_days([week.start for week in result.weeks]), _running(lost), color=colours[result.policy], lw=1.6,
                   label=result.policy)  # fmt: skip
     axes.xaxis_date()
+    axes.set_xlim(*_days([found.start, found.end]))
     axes.axhline(0, color="#777777", lw=1, ls="--")
     axes.invert_yaxis()
     axes.set_ylabel(f"{found.metric} lost against the oracle\n(mean of {_SMOOTHED} {found.unit}s)")
-    axes.legend(frameon=False, ncols=2, fontsize="small")
+    axes.legend(frameon=False, ncols=3, fontsize="small", loc="lower center")
     axes.grid(alpha=0.2)
 
 

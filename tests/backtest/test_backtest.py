@@ -1,5 +1,6 @@
 """A back-test fits each model once, survives a kill, and gives the same result again."""
 
+import pickle
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -103,7 +104,7 @@ def test_one_that_was_killed_goes_on_where_it_stopped(
     def counted(call: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
         for item in items:
             again.append(item)
-            yield call(item)
+            yield call(pickle.loads(pickle.dumps(item)))  # as it would travel to a cluster
 
     assert look_back(harbour, policies, parallel=counted) == found
     assert not {item.folder for item in again} & {item.folder for item in done}
