@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class Fits:
         self._kept: dict[Model, dict[int, Floats]] = {}
         self._made_with = _made_with(history.case, self._params)
 
-    @property
+    @cached_property
     def classes(self) -> tuple[str, ...]:
         """All labels of a multiclass history: the order of its probabilities."""
         if self.history.case.problem is not Problem.multiclass:

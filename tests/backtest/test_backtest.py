@@ -6,6 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -16,7 +18,7 @@ from tasks.backtest.errors import OutsideHistory
 from tasks.backtest.fits import Fits, Model
 from tasks.backtest.result import BackTest, front
 from tasks.backtest.weeks import collect
-from tests.backtest.conftest import AS_OF, BEGAN, CHANGED, WEEKS
+from tests.backtest.conftest import AS_OF, BEGAN, CHANGED, ROWS, WEEKS, ships
 
 
 class Killed(Exception):
@@ -131,6 +133,30 @@ def test_other_parameters_are_other_models(harbour: Project) -> None:
     (harbour.root / "params.yaml").write_text(yaml.safe_dump(params))
     second = Fits(harbour, history, WEEKS, folder)
     assert second.answers(Model(0, 6), 8).tolist() != first.answers(Model(0, 6), 8).tolist()
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind", "metric"), [("multiclass", "string", "accuracy"), ("regression", "number", "mae")]
+)
+def test_other_problems_are_walked_too(
+    harbour: Project, policies: BackTestParams, problem: str, kind: str, metric: str
+) -> None:
+    rows = ships()
+    hours = rows["wind"].where(rows.index < CHANGED * ROWS, rows["cargo"]) + 0.3 * rows["late"]
+    told = pd.cut(hours, [-np.inf, -1, 0.5, np.inf], labels=["early", "in time", "late"]).astype(object)
+    rows.assign(late=hours if problem == "regression" else told).to_parquet(harbour.root / "ships.parquet")
+    case = yaml.safe_load((harbour.root / "configs/harbour.yaml").read_text())
+    case["problem"], case["contract"]["columns"]["late"]["type"] = problem, kind
+    (harbour.root / "configs/harbour.yaml").write_text(yaml.safe_dump(case))
+    params = yaml.safe_load((harbour.root / "params.yaml").read_text())
+    params["harbour"]["gate"] |= {"metric": metric, "limits": [{"metric": metric, "at_least": 0.0}]}
+    params["harbour"]["training"]["settings"] = {}
+    (harbour.root / "params.yaml").write_text(yaml.safe_dump(params))
+    found = look_back(harbour, policies)
+    never, weekly = found.of("never"), found.of("weekly")
+    assert found.metric == metric
+    assert weekly.area_lost < never.area_lost
+    assert found.of("on realised loss").trainings > 0
 
 
 def test_dates_outside_are_refused_before_anything_is_trained(harbour: Project, policies: BackTestParams) -> None:
