@@ -98,18 +98,6 @@ class BoundedMeanTest(_Bounded):
             update={"rows": rows, "total": total, "log_wealth": tuple(wealth.tolist()), "highest": highest}
         )
 
-    def then(self, later: Self) -> Self:
-        """This test, continued with what `later` saw (it began afresh, and may have other bounds)."""
-        wealth = np.array(self.log_wealth) + np.array(later.log_wealth)
-        return later.model_copy(
-            update={
-                "rows": self.rows + later.rows,
-                "total": self.total + later.total,
-                "log_wealth": tuple(wealth.tolist()),
-                "highest": max(self.highest, float(_mean_of_logs(wealth))),
-            }
-        )
-
     @property
     def e_value(self) -> float:
         """The wealth now: evidence against the hypothesis; 1 is none."""
@@ -128,47 +116,6 @@ class BoundedMeanTest(_Bounded):
     @property
     def _null(self) -> float:
         return (self.threshold - self.low) / (self.high - self.low)
-
-
-class MeanDetector(_Bounded):
-    """Detects when the mean of a stream rises above `threshold`: an e-detector made of such bets, one look a batch.
-
-    P(any false alarm within `horizon` looks) is at most `error_rate`.
-    """
-
-    threshold: float
-    error_rate: float = Field(gt=0, lt=1)
-    horizon: int = Field(ge=1)
-    looks: int = 0
-    log_sums: tuple[float, ...] = (-np.inf,) * len(_STAKES)
-    since: tuple[float, ...] = (0.0,) * len(_STAKES)
-    """For each stake the look at which the games that count began."""
-
-    def seen(self, values: ArrayLike) -> Self:
-        """The detector after one look at a batch of values. Raises OutOfBounds."""
-        scaled = self._scaled(values)
-        null = (self.threshold - self.low) / (self.high - self.low)
-        sums, since = restarted(
-            np.array(self.log_sums), np.array(self.since), _payoffs(scaled, null).sum(axis=0), self.looks
-        )
-        return self.model_copy(
-            update={
-                "rows": self.rows + len(scaled),
-                "total": self.total + float(np.asarray(values, dtype=np.float64).sum()),
-                "looks": self.looks + 1,
-                "log_sums": tuple(sums.tolist()),
-                "since": tuple(since.tolist()),
-            }
-        )
-
-    @property
-    def alarm(self) -> bool:
-        return float(_mean_of_logs(np.array(self.log_sums))) >= log_threshold(self.horizon, self.error_rate)
-
-    @property
-    def began(self) -> float:
-        """The look, from 0, at which the rise began, as far as can be said."""
-        return self.since[int(np.argmax(self.log_sums))]
 
 
 class ConfidenceSequence(_Bounded):
@@ -226,32 +173,6 @@ class ConfidenceSequence(_Bounded):
             else:
                 far = middle
         return far
-
-
-def difference_of_arms(
-    values: ArrayLike, challenger: ArrayLike, share: float, low: float, high: float
-) -> tuple[Floats, float, float]:
-    """Numbers whose mean is the challenger's mean minus the champion's, and the bounds of these numbers.
-
-    For rows that were given to the challenger at random, with probability `share`: each value is weighted by the
-    inverse of its chance (Horvitz and Thompson 1952), so the world may change from hour to hour as long as both arms
-    live in it, and the share may change between tests joined by `then`. Rows that were assigned together (one entity
-    asked again) are no new draw: give their sum once.
-    """
-    if not 0 < share < 1:
-        raise ValueError(f"a share of {share} leaves one arm empty")
-    drawn = np.asarray(challenger, dtype=np.bool_)
-    weighted = np.where(drawn, 1 / share, -1 / (1 - share)) * np.asarray(values, dtype=np.float64)
-    ends = (low / share, high / share, -low / (1 - share), -high / (1 - share))
-    return weighted, min(ends), max(ends)
-
-
-def rows_needed(effect: float, deviation: float, error_rate: float) -> int:
-    """About how many values a mean test needs to see a mean of `effect` above its threshold (Wald 1945).
-
-    `deviation` is a value's standard deviation: the logarithm of the wealth grows by effect² / (2 deviation²) a value.
-    """
-    return int(np.ceil(2 * (deviation / effect) ** 2 * np.log(len(_STAKES) / error_rate)))
 
 
 def restarted(log_sums: Floats, since: Floats, log_ratios: Floats, now: float) -> tuple[Floats, Floats]:

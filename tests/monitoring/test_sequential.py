@@ -6,11 +6,8 @@ import pytest
 from tasks.monitoring.sequential import (
     BoundedMeanTest,
     ConfidenceSequence,
-    MeanDetector,
     OutOfBounds,
-    difference_of_arms,
     log_ratios_against_band,
-    rows_needed,
     started_anywhere,
 )
 
@@ -56,14 +53,6 @@ def test_parts_in_their_order_give_the_same_test_as_the_whole():
     assert (parts.rows, parts.total) == (whole.rows, whole.total)
 
 
-def test_a_test_begun_afresh_can_be_joined_to_one_before():
-    values = coins(3, 0.05, 600)
-    first, later = (BoundedMeanTest(**ERRORS).seen(part) for part in (values[:200], values[200:]))
-
-    assert first.then(later).e_value == pytest.approx(BoundedMeanTest(**ERRORS).seen(values).e_value)
-    assert first.then(later).rows == 600
-
-
 def test_a_test_is_the_same_after_it_was_kept():
     test = BoundedMeanTest(**ERRORS).seen(coins(4, 0.03, 100))
 
@@ -91,45 +80,6 @@ def test_paired_losses_show_which_model_is_worse():
 
     assert not test.seen(harmless).rejected
     assert test.seen(worse).rejected
-
-
-def arms(seed: int, share: float, champion: float, challenger: float, rows: int) -> BoundedMeanTest:
-    """Two arms in a world whose error rate swings from hour to hour."""
-    draw = np.random.default_rng([DRAW, seed])
-    swing = 1 + 0.9 * np.sin(np.arange(rows) / 300)
-    drawn = draw.random(rows) < share
-    values = (draw.random(rows) < swing * np.where(drawn, challenger, champion)).astype(float)
-    numbers, low, high = difference_of_arms(values, drawn, share, 0, 1)
-    return BoundedMeanTest(low=low, high=high, threshold=1e-9, error_rate=0.05).seen(numbers)
-
-
-def test_two_arms_that_are_equally_good_are_hardly_ever_told_apart():
-    assert np.mean([arms(seed, 0.25, 0.02, 0.02, 3000).rejected for seed in range(100)]) <= 0.05
-
-
-def test_the_worse_arm_is_found_at_any_share():
-    assert arms(1, 0.05, 0.002, 0.03, 20_000).rejected
-    assert arms(2, 0.5, 0.002, 0.03, 5_000).rejected
-
-
-def test_tests_at_different_shares_can_be_joined():
-    joined = arms(3, 0.05, 0.01, 0.03, 3000).then(arms(4, 0.5, 0.01, 0.03, 3000))
-
-    assert joined.rows == 6000
-    assert joined.e_value > 1
-
-
-def test_an_arm_that_nobody_is_in_is_refused():
-    with pytest.raises(ValueError, match="leaves one arm empty"):
-        difference_of_arms([0.0], [True], 1.0, 0, 1)
-
-
-def test_the_rows_needed_are_about_those_it_takes():
-    needed = rows_needed(0.04, np.sqrt(0.06 * 0.94), 0.05)
-    rejected = [BoundedMeanTest(**ERRORS).seen(coins(seed, 0.06, needed)).rejected for seed in range(100)]
-
-    assert 0.5 <= np.mean(rejected) <= 1.0
-    assert needed < 3000
 
 
 def test_a_confidence_sequence_covers_the_mean_at_every_look():
@@ -162,26 +112,6 @@ def test_a_confidence_sequence_is_the_same_in_parts_and_after_it_was_kept():
 
     assert kept.seen(values[123:]).interval.low == pytest.approx(start.seen(values).interval.low)
     assert kept.seen(values[123:]).spread == pytest.approx(start.seen(values).spread)
-
-
-def test_a_detector_is_silent_before_the_change_and_says_when_it_came():
-    detector = MeanDetector(low=0, high=1, threshold=0.03, error_rate=0.05, horizon=400)
-    for look in range(200):
-        detector = detector.seen(coins(look, 0.02, 100))
-        assert not detector.alarm
-    for look in range(200, 210):
-        detector = detector.seen(coins(look, 0.15, 100))
-
-    assert detector.alarm
-    assert detector.began == pytest.approx(200, abs=3)
-    assert MeanDetector.model_validate_json(detector.model_dump_json()) == detector
-
-
-def test_a_detector_that_saw_nothing_can_be_kept():
-    detector = MeanDetector(low=0, high=1, threshold=0.03, error_rate=0.05, horizon=400)
-
-    assert MeanDetector.model_validate_json(detector.model_dump_json()) == detector
-    assert not detector.alarm
 
 
 def test_the_money_for_all_starts_is_spent_once():
