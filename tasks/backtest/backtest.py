@@ -125,7 +125,8 @@ def _oracle(fits: Fits, params: Params, weeks: tuple[Week, ...], scores: Scores,
     steps = tuple(
         Step(
             week, history.decides_at(week), Action.retrain if path[place] != before[place] else Action.none,
-            "what turned out best", (), models[before[place]], fresh[place], trained=path[place] != before[place],
+            "what turned out best", (), models[before[place]], fresh[place], fresh[place],
+            trained=path[place] != before[place],
         )
         for place, week in enumerate(weeks)
     )  # fmt: skip

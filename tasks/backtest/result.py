@@ -142,12 +142,12 @@ class Reckoning:
         )
 
     def _helped(self, step: Step, place: int) -> float | None:
-        """How much better the candidate would do than the champion, on average over the weeks ahead."""
-        if step.candidate is None:
+        """How much better what would answer does than the champion, on average over the weeks ahead."""
+        if step.served is None:
             return None
         kept = [Turn(step.week.start, step.champion)]
         ahead = self._weeks[place : place + self._params.ahead]
-        ready = Turn(step.as_of + self._lead, step.candidate)
+        ready = Turn(step.as_of + self._lead, step.served)
         gains = []
         for week in ahead:
             old, new = (self._scores.headline(week, turns) for turns in (kept, [*kept, ready]))

@@ -74,7 +74,7 @@ class _State:
     reign: Reign
     turns: list[Turn]
     trained_for: datetime
-    retired: Model | None = None
+    retired: Reign | None = None
     said: list[Verdict] = field(default_factory=list)
     """Of this reign, newest first."""
     trainings: list[datetime] = field(default_factory=list)
@@ -113,34 +113,35 @@ class Walker:
         reasons = (*ruled.reasons, *([f"{ruled.action} was held back: {held.reason}"] if held else []))
         recent = table.recent_batches if action is Action.retrain_recent else None
         candidate = trainable(self._history, state.params, as_of, gated=policy.gated, recent=recent)
-        champion = state.reign.model
-        step = Step(week, as_of, action, ruled.rule, reasons, champion, candidate)
+        served = candidate
+        if policy.refit:
+            served = trainable(self._history, state.params, as_of, gated=False, recent=recent)
+        step = Step(week, as_of, action, ruled.rule, reasons, state.reign.model, candidate, served)
         if action in TRAININGS and candidate is not None:
-            served = candidate
-            if policy.refit:
-                served = trainable(self._history, state.params, as_of, gated=False, recent=recent) or candidate
-            return self._train(state, step, served, gated=policy.gated, alarmed=bool(ruled.primary))
+            return self._train(state, step, gated=policy.gated, alarmed=bool(ruled.primary))
         if action is Action.roll_back and state.retired is not None:
-            self._answers(state, state.retired, as_of, as_of, promoted=False)
+            self._begins(state, replace(state.retired, since=as_of, promoted=False))
         return step
 
-    def _train(self, state: _State, step: Step, served: Model, *, gated: bool, alarmed: bool) -> Step:
+    def _train(self, state: _State, step: Step, *, gated: bool, alarmed: bool) -> Step:
         assert step.candidate is not None
+        assert step.served is not None
         state.trainings.append(step.as_of)
         state.trained_for = step.as_of
         decision = self._judge(state.params, step.candidate, step.champion, step.as_of) if gated else None
         if decision is None or decision.promote:
             state.rejected_in_a_row = 0
-            self._answers(state, served, step.as_of + self._lead, step.as_of, promoted=True)
+            state.versions += 1
+            self._begins(state, Reign(step.served, str(state.versions), step.as_of + self._lead, step.as_of))
         elif alarmed:
             state.rejected_in_a_row += 1
-        return replace(step, trained=True, decision=decision, served=served)
+        return replace(step, trained=True, decision=decision)
 
-    def _answers(self, state: _State, model: Model, since: datetime, made_for: datetime, *, promoted: bool) -> None:
-        state.retired = state.reign.model if promoted else None
-        state.versions += 1
-        state.reign = Reign(model, str(state.versions), since, made_for, promoted)
-        state.turns.append(Turn(since, model))
+    def _begins(self, state: _State, reign: Reign) -> None:
+        # One that comes back by a rollback has nobody behind it: whom it replaces has just failed.
+        state.retired = state.reign if reign.promoted else None
+        state.reign = reign
+        state.turns.append(Turn(reign.since, reign.model))
         state.said = []
 
     def _facts(self, state: _State, table: Triage, standing: dict[Monitor, Verdict], as_of: datetime) -> Facts:
