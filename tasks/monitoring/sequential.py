@@ -69,7 +69,7 @@ class BoundedMeanTest(_Bounded):
 
     Wealth is the product of `1 + stake * (value - threshold)`, averaged over stakes (Waudby-Smith and Ramdas 2024,
     Journal of the Royal Statistical Society B 86:1). To test "at least", give the negated values, bounds and threshold.
-    Paired: give differences. For two arms of a randomised split: `difference_of_arms`.
+    Paired: give differences.
     """
 
     threshold: float
