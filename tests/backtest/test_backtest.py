@@ -78,6 +78,23 @@ def test_a_gate_turns_a_candidate_away(warm: Project) -> None:
     assert any("at least 0.99 wanted" in text for text in found.weeks[-1].gate)
 
 
+def test_a_champion_that_got_worse_goes_back(warm: Project) -> None:
+    rules = [
+        {
+            "rule": "back",
+            "when": [{"realised": "alarm"}],
+            "hours_since_promotion": {"at_most": 400},
+            "action": "roll_back",
+        },
+        {"rule": "weekly", "hours_since_training": {"at_least": 168}, "action": "retrain"},
+    ]
+    policy = {"policy": "mine", "triage": {"rules": rules, "guards": {"trainings_a_month": 30}}, "gate": False}
+    weeks = look_back(warm, BackTestParams.model_validate({"warm_up": 6, "policies": [policy]})).of("mine").weeks
+    at = [week.action for week in weeks].index("roll_back")
+    assert (weeks[at - 1].champion, weeks[at].champion) == ("2025-W10", "2025-W09")
+    assert weeks[at].rule == "back"
+
+
 def test_the_same_history_gives_the_same_result(warm: Project, policies: BackTestParams) -> None:
     folder = backtest_folder(warm, "harbour")
     first = {path.name: path.read_bytes() for path in folder.glob("backtest.*")}
