@@ -103,7 +103,8 @@ def scan(look: Look) -> Findings:
 def watch(look: Look) -> Findings:
     """The inputs, hour by hour."""
     project = Project.here()
-    return _heard(project, watch_hours(project, look.case, look.as_of, _answers(project, look)))
+    with parallel_map(project.place.monitoring) as parallel:
+        return _heard(project, watch_hours(project, look.case, look.as_of, _answers(project, look), parallel=parallel))
 
 
 @task(**_STEP)
