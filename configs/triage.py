@@ -91,11 +91,13 @@ RULES = (
     Rule(rule="answers differ", when=({"skew": ("alarm",)},), action="block"),
     Rule(
         rule="worse since its promotion",
-        when=({"realised": ("alarm",), "concept": ("alarm",)},),
+        when=({"realised": ("alarm",)}, {"concept": ("alarm",)}),
         hours_since_promotion=Span(at_most=336),
         action="roll_back",
     ),
     Rule(rule="the world changed", when=({"concept": ("alarm",)},), action="retrain_recent"),
+    # Before the alarms: a training by schedule is not held back because those for alarms were in vain.
+    Rule(rule="a month without training", hours_since_training=Span(at_least=672), action="retrain"),
     Rule(rule="loss that drift explains", when=({"realised": ("alarm",)}, _DRIFT), action="retrain"),
     Rule(rule="loss", when=({"realised": ("alarm",)},), action="retrain"),
     Rule(rule="estimated loss", when=({"estimated": ("alarm",)}, _NO_LABELS_YET), action="retrain"),
@@ -104,7 +106,6 @@ RULES = (
     Rule(rule="drift without loss", when=({**_DRIFT, "estimated": ("alarm",)},), action="note"),
     Rule(rule="labels are late", when=({"labels": ("alarm",)},), action="wait"),
     Rule(rule="could not compute", when=({"any": ("unknown",)},), action="alert"),
-    Rule(rule="a month without training", hours_since_training=Span(at_least=672), action="retrain"),
     Rule(rule="too little evidence", when=({"any": ("waiting",)},), action="wait"),
 )
 """The table of a case that has none of its own."""
