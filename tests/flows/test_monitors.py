@@ -55,9 +55,12 @@ def watched_bikes(once: Callable[[str, Any], Path], registered_bikes: Path) -> P
         at = ASKED + timedelta(hours=1)
         yes = {"case": "bikes", "approve": True, "by": "Ada", "reason": "the figures hold", "channel": "cli"}
         decide(project, Approval(version="1", at=at, **yes))
-        change_params(folder, "bikes", {"training.settings.max_iter": 25})
-        # What was answered in 2011 is older than what the log keeps.
-        change_case(folder, serving={"fallback": {"prior": {"prediction": 144}}, "log": {"retention_days": 40_000}})
+        change_params(folder, "bikes", {"training.settings.max_iter": 25, "monitoring.reference.expected": []})
+        # What was answered in 2011 is older than what the log keeps; and a training that is due anyway is no trigger.
+        triage = project.case("bikes").triage.model_dump(mode="json", exclude_defaults=True)
+        triage["rules"] = [rule for rule in triage["rules"] if "hours_since_training" not in rule]
+        serving = {"fallback": {"prior": {"prediction": 144}}, "log": {"retention_days": 40_000}}
+        change_case(folder, serving=serving, triage=triage)
         commit(folder, "more trees")
 
     return once("watched", make)
