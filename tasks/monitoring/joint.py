@@ -15,7 +15,9 @@ from tasks.monitoring.bins import SCORE_SCALE, Floats
 from tasks.monitoring.profile import Pairs
 
 _FEWEST_ROWS = 30
-_MOST_CODES = 200
+_BINS = 64
+_MOST_CODES = _BINS - 2
+"""The largest code of a category; the rarest share it. scikit-learn takes no more categories than bins."""
 _NAMED = 3
 _MOST_TIMES = 5
 
@@ -130,7 +132,7 @@ def _side(
         max_leaf_nodes=8,
         learning_rate=0.1,
         min_samples_leaf=10,
-        max_bins=64,
+        max_bins=_BINS,
         categorical_features=categorical,
         early_stopping=False,
         random_state=seed,

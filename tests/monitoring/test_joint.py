@@ -61,6 +61,17 @@ def test_the_same_rows_and_seed_give_the_same_answer() -> None:
     assert one == other
 
 
+@pytest.mark.parametrize("names", [62, 63, 64, 65, 300])
+def test_a_column_of_many_categories_is_told_apart_by_too(names: int) -> None:
+    random = np.random.default_rng(7)
+    reference, current = (
+        pd.DataFrame({"where": random.permutation(np.arange(1500) % names)}).astype(str) for _ in range(2)
+    )
+    assert tell_apart(reference, current, 0.01, seed=1).p_value > 0.01
+    moved = current.assign(where=np.where(np.arange(1500) < 500, "1", current["where"]))
+    assert tell_apart(reference, moved, 0.01, seed=1).columns == ("where",)
+
+
 def test_infinities_and_missing_values_do_not_stop_it() -> None:
     broken = frame(200, 3).assign(weight=np.inf, species=None)
     assert tell_apart(frame(400, 2), broken, 0.01, seed=1).p_value < 1e-6
