@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Where the pipeline's stores are, and how they come from one run to the next (docs/github-actions.md).
-#   stores.sh choose       tell the steps that follow which place this is: `prod` if its secrets are set, else `local`
+#   stores.sh choose       tell the steps that follow which place this is: `prod` if its secrets are set, else `github`
 #   stores.sh restore      bring back what the last run kept
 #   stores.sh keep FILE    pack what the next run needs
 set -euo pipefail
@@ -15,7 +15,7 @@ choose() {
         if [[ -n "${!name:-}" ]]; then given+=("$name"); else missing+=("$name"); fi
     done
     if [[ ${#given[@]} -eq 0 && -z "${PREFECT_API_URL:-}" ]]; then
-        tell EVERGREEN_PLACE local
+        tell EVERGREEN_PLACE github
         tell KEPT stores
         echo "::notice::No addresses are set: the stores are files, kept from run to run."
         return
@@ -58,7 +58,7 @@ restore() {
 
 keep() {
     local name wanted=(dvc.lock) there=()
-    if [[ "$EVERGREEN_PLACE" == local ]]; then wanted+=(data .dvc/cache); fi
+    if [[ "$EVERGREEN_PLACE" == github ]]; then wanted+=(data .dvc/cache); fi
     for name in "${wanted[@]}"; do
         if [[ -e "$name" ]]; then there+=("$name"); fi
     done

@@ -43,7 +43,7 @@ class Ports(Frozen):
 class Place(Frozen):
     """One overlay."""
 
-    name: Literal["local", "ci", "prod"]
+    name: Literal["local", "ci", "github", "prod"]
     stores: Stores
     prefect: PrefectPlace = PrefectPlace()
     ports: Ports = Ports()

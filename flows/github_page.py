@@ -56,7 +56,7 @@ def waiting(case: str) -> None:
 @app.command()
 def smoke(case: str, version: str) -> None:
     """Load the champion from where it is registered and have it answer its input example."""
-    sys.stdout.write(f"{try_champion(Project.here(), case, version)}\n")
+    sys.stdout.write(f"{try_approved(Project.here(), case, version)}\n")
 
 
 def waiting_version(project: Project, case: str) -> ModelVersion | None:
@@ -66,17 +66,20 @@ def waiting_version(project: Project, case: str) -> ModelVersion | None:
     return next((entry for entry in Registry(project).versions(case) if entry.status == Status.awaiting), None)
 
 
-def try_champion(project: Project, case: str, version: str) -> str:
-    """What the champion answers, in a line. Raises EvergreenError: it is another one, or not what was approved."""
+def try_approved(project: Project, case: str, version: str) -> str:
+    """What a version that was just approved answers, in a line; it is champion, or it rolls out where users are served.
+
+    Raises EvergreenError: it is neither, or not what was approved.
+    """
     registry = Registry(project)
-    champion = registry.holder(case, "champion")
-    if champion is None or champion.version != version:
-        found = f"version {champion.version}" if champion else "nobody"
-        raise EvergreenError(f"{case}: version {version} should be champion; the registry names {found}.")
-    rows, answers = prove(registry, champion)
+    found = registry.version(case, version)
+    if found is None or found.status not in {Status.champion, Status.rolling_out}:
+        now = f"it is {found.status}" if found else "there is no such version"
+        raise EvergreenError(f"{case}: version {version} should serve, or roll out; {now}.")
+    rows, answers = prove(registry, found)
     return (
-        f"{case}: version {version}, loaded from the registry, answers its {len(rows)} example rows as it did when it "
-        f"was trained, bit for bit: {answers.min():.4f} to {answers.max():.4f}"
+        f"{case}: version {version} ({found.status}), loaded from the registry, answers its {len(rows)} example rows "
+        f"as it did when it was trained, bit for bit: {answers.min():.4f} to {answers.max():.4f}"
     )
 
 

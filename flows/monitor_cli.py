@@ -163,7 +163,7 @@ def _show(said: "list[Verdict]") -> None:
     if not said:
         typer.echo("No monitor has said anything yet; `evergreen drift` and `evergreen truth` ask them.")
     for verdict in said:
-        rate = f", holding {verdict.error_rate:.0%} false alarms" if verdict.error_rate is not None else ""
+        rate = f", holding {100 * verdict.error_rate:g} % false alarms" if verdict.error_rate is not None else ""
         about = f"version {verdict.version}" if verdict.version else "no champion"
         window = f"{verdict.start:%Y-%m-%d %H:%M} to {verdict.end:%Y-%m-%d %H:%M}"
         typer.echo(f"{verdict.answer:<8} {verdict.monitor:<10} {window}, {about}, {verdict.rows:,} rows{rate}")

@@ -78,12 +78,12 @@ def test_a_run_that_said_nothing_has_a_page(tmp_path: Path) -> None:
 
 
 def test_the_champion_answers_from_the_registry(succession: Project) -> None:
-    assert "bit for bit" in github_page.try_champion(succession, "bikes", "2")
+    assert "bit for bit" in github_page.try_approved(succession, "bikes", "2")
 
 
 def test_another_champion_fails_the_smoke_test(succession: Project) -> None:
-    with pytest.raises(EvergreenError, match="version 3 should be champion; the registry names version 2"):
-        github_page.try_champion(succession, "bikes", "3")
+    with pytest.raises(EvergreenError, match="version 3 should serve, or roll out; it is awaiting approval"):
+        github_page.try_approved(succession, "bikes", "3")
 
 
 def test_an_altered_model_fails_the_smoke_test(succession: Project) -> None:
@@ -92,4 +92,4 @@ def test_an_altered_model_fails_the_smoke_test(succession: Project) -> None:
     Registry(succession).tag("bikes", champion.version, {"model_sha256": "0" * 64})
 
     with pytest.raises(ArtifactAltered):
-        github_page.try_champion(succession, "bikes", champion.version)
+        github_page.try_approved(succession, "bikes", champion.version)

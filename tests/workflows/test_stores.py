@@ -79,7 +79,7 @@ class Runner:
         )
 
     def restored(self, **variables: str) -> str | None:
-        ended = self.call("restore", **{"EVERGREEN_PLACE": "local", "KEPT": "stores", **variables})
+        ended = self.call("restore", **{"EVERGREEN_PLACE": "github", "KEPT": "stores", **variables})
         assert ended.returncode == 0, ended.stderr
         lock = self.clone / "dvc.lock"
         return lock.read_text() if lock.exists() else None
@@ -93,11 +93,11 @@ def runner(tmp_path: Path) -> Runner:
     return Runner(tmp_path)
 
 
-def test_without_secrets_the_place_is_local(runner: Runner) -> None:
+def test_without_secrets_the_place_is_github(runner: Runner) -> None:
     empty = dict.fromkeys(("MLFLOW_TRACKING_URI", "EVERGREEN_HISTORY_URL", "DVC_REMOTE_URL", "PREFECT_API_URL"), "")
 
     assert runner.call("choose", **empty).returncode == 0
-    assert runner.told() == "EVERGREEN_PLACE=local\nKEPT=stores\n"
+    assert runner.told() == "EVERGREEN_PLACE=github\nKEPT=stores\n"
 
 
 def test_with_the_secrets_the_place_is_prod_and_what_is_not_set_stays_unset(runner: Runner) -> None:
@@ -154,7 +154,7 @@ def test_what_a_fork_or_a_branch_kept_or_what_expired_is_not_restored(runner: Ru
 def test_an_unreachable_github_is_an_error_and_not_a_fresh_start(runner: Runner) -> None:
     (runner.root / "bin/gh").write_text("#!/bin/sh\nexit 4\n")
 
-    ended = runner.call("restore", EVERGREEN_PLACE="local", KEPT="stores")
+    ended = runner.call("restore", EVERGREEN_PLACE="github", KEPT="stores")
 
     assert ended.returncode != 0
     assert "begins with nothing" not in ended.stdout
@@ -170,7 +170,7 @@ def test_with_stores_of_ones_own_the_deliveries_come_from_the_remote(runner: Run
 
 @pytest.mark.parametrize(
     ("place", "kept"),
-    [("local", {"dvc.lock", "data/stores/mlflow.db", ".dvc/cache/files"}), ("prod", {"dvc.lock"})],
+    [("github", {"dvc.lock", "data/stores/mlflow.db", ".dvc/cache/files"}), ("prod", {"dvc.lock"})],
 )
 def test_what_is_kept(runner: Runner, place: str, kept: set[str]) -> None:
     for name in ("dvc.lock", "data/README.md", "data/stores/mlflow.db", ".dvc/cache/files", ".dvc/config.local"):
