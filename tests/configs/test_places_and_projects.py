@@ -58,7 +58,9 @@ def test_places_on_one_machine_need_nothing_from_the_environment() -> None:
 
 
 def test_an_unknown_place_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"no place `moon` \(EVERGREEN_PLACE\); known places: ci, github, local, prod"):
+    with pytest.raises(
+        ConfigError, match=r"no place `moon` \(EVERGREEN_PLACE\); known places: ci, github, local, prod"
+    ):
         read_place(ROOT, "moon", {})
 
 
