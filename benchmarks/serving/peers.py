@@ -55,6 +55,8 @@ class Peer:
     read: Callable[[Any], list[Any]] = lambda answer: list(answer["probabilities"])
     """The answers in the JSON it sends; mlflow gives labels, the others probabilities."""
     environment: dict[str, str] = field(default_factory=dict)
+    predicts: bool = True
+    """Whether its answers are the model's; the floor's are always the same bytes."""
 
 
 def _mlserver(seat: Seat, workers: int = 0) -> list[str]:
@@ -89,7 +91,16 @@ _LITSERVE = Peer(
     packages=("litserve==0.2.19",),
     command=lambda s: s.run("python", "-m", f"{_ADAPTERS}.litserve_app", str(s.port), "1"),
 )
+_ASGI = ("uvicorn==0.54.0", "uvloop==0.22.1", "httptools==0.9.0")
+
+
+def _uvicorn(seat: Seat, adapter: str) -> list[str]:
+    app = f"{_ADAPTERS}.{adapter}:app"
+    return seat.run("uvicorn", app, "--port", str(seat.port), "--workers", "2", "--no-access-log", "--lifespan", "off")
+
+
 PEERS: dict[str, Peer] = {
+    "floor": Peer(packages=_ASGI, command=lambda s: _uvicorn(s, "floor_app"), predicts=False),
     "mlflow": Peer(
         packages=(f"mlflow=={version('mlflow')}",),
         command=lambda s: s.run(
@@ -102,10 +113,8 @@ PEERS: dict[str, Peer] = {
     "mlserver": _MLSERVER,
     "mlserver-2": replace(_MLSERVER, command=lambda s: _mlserver(s, workers=2)),
     "fastapi": Peer(
-        packages=(f"fastapi=={version('fastapi')}", "uvicorn==0.54.0", "uvloop==0.22.1", "httptools==0.9.0"),
-        command=lambda s: s.run(
-            "uvicorn", f"{_ADAPTERS}.fastapi_app:app", "--port", str(s.port), "--workers", "2", "--no-access-log"
-        ),
+        packages=(f"fastapi=={version('fastapi')}", *_ASGI),
+        command=lambda s: _uvicorn(s, "fastapi_app"),
     ),
     "litserve": _LITSERVE,
     "litserve-2": replace(
