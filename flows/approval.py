@@ -1,6 +1,6 @@
 """Asking a person: the form in the Prefect UI, and how an answer reaches the run that waits for it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
 from prefect import runtime, task
@@ -10,6 +10,7 @@ from pydantic import Field
 
 from configs.project import Project
 from flows import steps
+from flows.clock import now
 from flows.server import running_stack
 from tasks.adapters.registry import Registry
 from tasks.errors import NotAnApprover, NotApprovable
@@ -81,5 +82,5 @@ def _approval(registered: Registered, answer: Answer) -> Approval:
         reason=answer.reason,
         share=answer.share,
         channel="form",
-        at=datetime.now(UTC),
+        at=now(),
     )

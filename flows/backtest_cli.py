@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from configs.project import Project
+from flows.clock import now
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +46,7 @@ def backtest(
     described = project.case(case)
     params = read_policies(policies or project.root / _DEFAULT)
     recorded = described.source.kind == "recorded"
-    as_of = datetime.max.replace(tzinfo=UTC) if recorded else datetime.now(UTC)
+    as_of = datetime.max.replace(tzinfo=UTC) if recorded else now()
     asked = Asked(params, as_of, _in_utc(start), _in_utc(end))
     with parallel_map(project.place.monitoring) as parallel:
         found = look_back(project, case, asked, parallel=parallel)

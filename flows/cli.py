@@ -18,6 +18,7 @@ from configs.environment import apply
 from configs.errors import EvergreenError
 from configs.project import Project
 from flows import backtest_cli, gateway_cli, monitor_cli, rollout_cli
+from flows.clock import now
 
 if TYPE_CHECKING:
     from tasks.records import Registered
@@ -113,7 +114,7 @@ def status(
     if case:
         project.case(case)
     for name in [case] if case else project.cases:
-        expire(project, name, datetime.now(UTC))
+        expire(project, name, now())
         out.print(status_panel(project, name, None))
 
 
@@ -167,7 +168,7 @@ def rollback(reason: Reason, case: CaseArgument = "flights", by: By = "") -> Non
     from tasks.promotion.decide import Why, roll_back
 
     project.case(case)
-    print_version(out, roll_back(project, case, Why(by or getpass.getuser(), reason, datetime.now(UTC))))
+    print_version(out, roll_back(project, case, Why(by or getpass.getuser(), reason, now())))
 
 
 @app.command(epilog='Example: `evergreen traffic flights --challenger 0.1 --by ada --reason "a first look"`')
@@ -192,9 +193,10 @@ def traffic(
     project.case(case)
     registry = Registry(project)
     if challenger is not None or shadow is not None:
-        why = Why(by or getpass.getuser(), reason, datetime.now(UTC))
-        now, holder = registry.traffic(case), registry.holder(case, "challenger")
-        share, shadow = now.share if challenger is None else challenger, now.shadow if shadow is None else shadow
+        why = Why(by or getpass.getuser(), reason, now())
+        before, holder = registry.traffic(case), registry.holder(case, "challenger")
+        share = before.share if challenger is None else challenger
+        shadow = before.shadow if shadow is None else shadow
         set_traffic(project, case, holder.version if holder else None, share=share, shadow=shadow, why=why)
     out.print(f"{case}: {registry.standing(case) or 'no model is registered'}", highlight=False)
 
@@ -259,7 +261,7 @@ def _evaluation_length(project: Project, case: str) -> timedelta:
     from tasks.ingestion.batches import period_end, period_start
 
     every = project.case(case).batch_every
-    start = end = period_start(every, datetime.now(UTC))
+    start = end = period_start(every, now())
     for _ in range(project.params(case).window.evaluate_batches):
         end = period_end(every, end)
     return end - start
@@ -283,15 +285,15 @@ def _decide(case: str, version: str, answer: dict[str, Any]) -> None:
     from tasks.records import Approval
 
     project.case(case)
-    why = Why(answer["reviewer"], answer["reason"], datetime.now(UTC))
+    why = Why(answer["reviewer"], answer["reason"], now())
     if answer["share"] is None:
         answer["share"] = project.params(case).approval.starting_share
     found = Registry(project).version(case, version)
     waiting = found.tags.get("flow_run_id") if found else None
     if waiting and server.connect(project) and _answered_by_run(UUID(waiting), answer):
-        now = Registry(project).version(case, version)
-        out.print(f"{case}: version {version} is {now.status if now else 'gone'}")
-        if not now or now.status not in ({"champion", "rolling out"} if answer["approve"] == "yes" else {"rejected"}):
+        left = Registry(project).version(case, version)
+        out.print(f"{case}: version {version} is {left.status if left else 'gone'}")
+        if not left or left.status not in ({"champion", "rolling out"} if answer["approve"] == "yes" else {"rejected"}):
             raise typer.Exit(1)  # the run refused the answer; its page says why
         return
     approval = Approval(

@@ -1,12 +1,12 @@
 """The expiry flow: a question nobody answers in time is answered with no."""
 
-from datetime import UTC, datetime
 from uuid import UUID
 
 from prefect import flow
 
 from configs.project import Project
 from flows import steps
+from flows.clock import now
 from flows.runs import answer_run, still_waiting
 from tasks.adapters.registry import Registry
 from tasks.promotion.decide import expire
@@ -19,7 +19,7 @@ def expiry() -> dict[str, list[str]]:
     A run that waits for an answer about a version that has left is told so, and ends completed.
     """
     project = Project.here()
-    expired = {case: expire(project, case, datetime.now(UTC)) for case in project.cases}
+    expired = {case: expire(project, case, now()) for case in project.cases}
     for case in project.cases:
         _tell_waiting_runs(project, case)
     return expired

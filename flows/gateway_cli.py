@@ -1,6 +1,5 @@
 """The part of the `evergreen` command that is about the gateway."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from configs.errors import ConfigError
 from configs.project import Project
+from flows.clock import now
 
 if TYPE_CHECKING:
     from serving.access import Scope
@@ -65,7 +65,7 @@ def add_key(
 
     path = _keys_file()
     scopes: tuple[Scope, ...] = ("predict", "admin") if admin else ("predict",)
-    kept, key = Keys.read(path).with_new(name, scopes, datetime.now(UTC))
+    kept, key = Keys.read(path).with_new(name, scopes, now())
     kept.write(path)
     typer.echo(key)
 

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from configs.project import Project
 if __name__ == "__main__":
     apply(Project.here())  # MLflow reads the environment when it is imported
 
+from flows.clock import now
 from flows.summary import serving
 from tasks.adapters.registry import ModelVersion, Registry
 from tasks.promotion.decide import expire
@@ -62,7 +62,7 @@ def smoke(case: str, version: str) -> None:
 def waiting_version(project: Project, case: str) -> ModelVersion | None:
     """The newest version that waits for an answer, once what nobody answered in time has expired."""
     project.case(case)
-    expire(project, case, datetime.now(UTC))
+    expire(project, case, now())
     return next((entry for entry in Registry(project).versions(case) if entry.status == Status.awaiting), None)
 
 

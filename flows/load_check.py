@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -20,6 +19,7 @@ from configs.case import Case
 from configs.errors import EvergreenError
 from configs.project import Project
 from configs.rollout import RolloutParams
+from flows.clock import now
 from flows.recorded_rows import Row
 from serving.routes.engines import make_engine
 from serving.routes.local import CaseRoutes, LocalCopy, RouteEntry
@@ -101,7 +101,7 @@ class _Worker:
         routes = CaseRoutes(
             case=self.case.name,
             generation=before.generation + 1 if before else 1,
-            written_at=datetime.now(UTC),
+            written_at=now(),
             salt="load",
             champion=self.entries[version],
             challenger=other,

@@ -2,13 +2,13 @@
 
 import getpass
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
 from configs.project import Project
+from flows.clock import now
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -88,7 +88,7 @@ def _control(project: Project, case: str, wish: "Wish", by: str, reason: str) ->
     from tasks.promotion.decide import Why
     from tasks.rollout.carry import control
 
-    why = Why(by, reason, datetime.now(UTC))
+    why = Why(by, reason, now())
     if wish != "pause" and server.connect(project) and (run := _asking_run(project, case)):
         from flows.runs import answer_run, follow_run
 

@@ -1,6 +1,6 @@
 """Asking a person how a rollout goes on: one that was paused, or that asks before full traffic."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from configs.project import Project
+from flows.clock import now
 from flows.runs import waits_for_answer
 from tasks.adapters.history import History
 from tasks.adapters.registry import Registry
@@ -51,7 +52,7 @@ def ask_how_to_go_on(case: str, state: Rollout) -> bool:
         if answer is None:
             raise RuntimeError("Prefect resumed the run without an answer")
         try:
-            control(Project.here(), case, answer.wish, Why(answer.reviewer, answer.reason, datetime.now(UTC)))
+            control(Project.here(), case, answer.wish, Why(answer.reviewer, answer.reason, now()))
         except NotAnApprover as error:
             refusal = f"**{error}**\n\n"
         except (NotInThisState, NothingRollsOut):

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun
 
 from configs.project import Project
+from flows.clock import now
 from flows.load_check import load_check
 from flows.notifying import LOG, deliver
 from flows.recorded_rows import recorded_rows
@@ -82,7 +83,7 @@ def look(case: str, state: Rollout) -> tuple[Reason, ...]:
     """Find out how the challenger does in this stage."""
     project = Project.here()
     answers = _answers(project, case)
-    at = _now()
+    at = now()
     params = project.params(case).rollout
     if state.stage.kind == "load":
         rows = recorded_rows(project, project.case(case), answers, at, params.load.rows)
@@ -99,7 +100,7 @@ def look(case: str, state: Rollout) -> tuple[Reason, ...]:
 @task(**_STEP, **_RETRIED, task_run_name="decide: {state.stage.name}")
 def decide(case: str, state: Rollout, reasons: tuple[Reason, ...]) -> Rollout:
     """Go on, wait, ask or stop; one record with the reasons, in the history and on the run's page."""
-    after = carry.carry_on(Project.here(), state, case, reasons, _now())
+    after = carry.carry_on(Project.here(), state, case, reasons, now())
     if after != state:
         _show(case, state, after, reasons)
     return after
@@ -108,14 +109,14 @@ def decide(case: str, state: Rollout, reasons: tuple[Reason, ...]) -> Rollout:
 @task(**_STEP)
 def take_out(case: str, by: str, reason: str) -> str:
     """Take the challenger that rolls out away from users, or put the former champion back; returns who serves."""
-    standing = take_back(Project.here(), case, Why(by, reason, _now()))
+    standing = take_back(Project.here(), case, Why(by, reason, now()))
     return f"version {standing.version} of {case} serves"
 
 
 @task(**_STEP)
 def control(case: str, wish: carry.Wish, by: str, reason: str) -> Rollout:
     """What a person wants of the rollout."""
-    return carry.control(Project.here(), case, wish, Why(by, reason, _now()))
+    return carry.control(Project.here(), case, wish, Why(by, reason, now()))
 
 
 def tell(case: str, head: str, text: str) -> None:
@@ -174,7 +175,3 @@ def _show(case: str, before: Rollout, after: Rollout, reasons: tuple[Reason, ...
         key=f"{case}-rollout",
         description=f"{before.stage.name} → {after.stage.name}, {after.standing}",
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

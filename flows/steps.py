@@ -16,6 +16,7 @@ from prefect.context import TaskRunContext
 
 from configs.project import Project
 from configs.sources import RecordedSource
+from flows.clock import now
 from flows.runs import start_run
 from tasks.adapters import dvc, turns
 from tasks.adapters.history import History
@@ -145,7 +146,7 @@ def push(ordered: Order) -> None:
 def register(ordered: Order) -> Registered:
     """Keep the candidate with its evidence; if it passed the gate, as a version."""
     project = _chain(ordered)
-    registered = register_candidate(project, ordered, _now())
+    registered = register_candidate(project, ordered, now())
     Journal(project).note_training(
         Trained(
             case=ordered.case,
@@ -164,14 +165,14 @@ def ask_policy(registered: Registered) -> Approval | None:
     project = Project.here()
     # The history, not the alias: an alias somebody removed does not make the next model the first.
     first = not any(event.what == "approved" for event in History(project).events(registered.case))
-    return approval_by_policy(project, registered.case, str(registered.version), _now(), first=first)
+    return approval_by_policy(project, registered.case, str(registered.version), now(), first=first)
 
 
 @task(cache_policy=NO_CACHE, **_RETRIED)
 def left_unanswered(registered: Registered) -> Registered | None:
     """The version as it stands, if nobody needs to answer any more: it was too late, or a newer one took its place."""
     project = Project.here()
-    expire(project, registered.case, _now())
+    expire(project, registered.case, now())
     version = Registry(project).version(registered.case, str(registered.version))
     if version is None or version.status not in LEFT_UNANSWERED:
         return None
@@ -213,7 +214,3 @@ def _chain(ordered: Order) -> Project:
 
 def _stage(name: str, ordered: Order) -> bool:
     return dvc.reproduce_stage(_chain(ordered), name, ordered.case)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from uuid import UUID
 
 from prefect import runtime, task
@@ -13,6 +12,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from configs.project import Project
+from flows.clock import now
 from flows.errors import MonitorsFailed
 from flows.training import training
 from tasks.adapters.history import History
@@ -108,7 +108,7 @@ def _put_back(project: Project, triaged: Triaged) -> str:
     events = History(project).events(triaged.case)
     if not any(event.what == "rolled back" and mark in event.reason for event in events):
         reason = f"{triaged.rule}: {triaged.reasons[0]} {mark}"
-        roll_back(project, triaged.case, Why(_BY, reason, datetime.now(UTC), automatic=True), champion=True)
+        roll_back(project, triaged.case, Why(_BY, reason, now(), automatic=True), champion=True)
     return str(runtime.flow_run.id)
 
 
