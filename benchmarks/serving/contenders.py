@@ -108,7 +108,9 @@ def _peer(scene: Scene, name: str) -> Contender:
         return peer.words(scene.contract, chosen)[1]
 
     def check(server: Server) -> None:
-        asked = rows[:_CHECKED] if peer.predicts else []
+        if not peer.predicts:
+            return
+        asked = rows[:_CHECKED]
         answers = [peer.read(_ask(server, peer.path, body([row])))[0] for row in asked]
         for answer, expected in zip(answers, Model(model).probabilities(asked), strict=True):
             # mlflow gives labels.
