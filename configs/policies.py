@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from configs.errors import ConfigError
 from configs.frozen import Frozen
 from configs.params import Params
-from configs.read import _build, _mapping
+from configs.read import build, mapping
 from configs.triage import Guards, Line, Rule, Span, Triage
 
 _UNGUARDED = Guards(cool_down_hours=0, trainings_a_month=10_000, rejected_in_a_row=10_000)
@@ -183,9 +183,9 @@ def read_policies(path: Path) -> BackTestParams:
     """The policies of a file. Raises ConfigError, which names the policy that has an unknown trigger."""
     if not path.is_file():
         raise ConfigError(f"There is no file of policies at {path}. See configs/backtests/default.yaml for one.")
-    content = _mapping(path)
+    content = mapping(path)
     _must_be_triggers(content, path)
-    return _build(BackTestParams, content, path)
+    return build(BackTestParams, content, path)
 
 
 def _must_be_triggers(content: dict[str, Any], path: Path) -> None:

@@ -27,17 +27,17 @@ def read_case(root: Path, name: str) -> Case:
     """The case `name`. Raises UnknownCase or ConfigError."""
     _must_be_known(root, name)
     path = root / "configs" / f"{name}.yaml"
-    return _build(Case, {**_mapping(path), "name": name}, path)
+    return build(Case, {**mapping(path), "name": name}, path)
 
 
 def read_params(root: Path, name: str) -> Params:
     """The section of params.yaml for the case `name`. Raises UnknownCase or ConfigError."""
     _must_be_known(root, name)
     path = root / "params.yaml"
-    sections = _mapping(path)
+    sections = mapping(path)
     if name not in sections:
         raise ConfigError(f"{path.name}: there is no section `{name}` (found: {', '.join(sections)}). Add one.")
-    return _build(Params, sections[name], path, prefix=name)
+    return build(Params, sections[name], path, prefix=name)
 
 
 def read_place(root: Path, name: str, environment: dict[str, str] | None = None) -> Place:
@@ -50,9 +50,9 @@ def read_place(root: Path, name: str, environment: dict[str, str] | None = None)
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
         raise ConfigError(f"There is no place `{name}` (EVERGREEN_PLACE); known places: {known}.")
-    content = _mapping(path)
+    content = mapping(path)
     resolved = _from_environment(content, path, dict(os.environ) if environment is None else environment)
-    return _build(Place, {**resolved, "name": name}, path)
+    return build(Place, {**resolved, "name": name}, path)
 
 
 def _must_be_known(root: Path, name: str) -> None:
@@ -61,7 +61,8 @@ def _must_be_known(root: Path, name: str) -> None:
         raise UnknownCase(name, known, next(iter(difflib.get_close_matches(name, known, 1)), None))
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def mapping(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file. Raises ConfigError if it is missing, no YAML, or says a key twice."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
@@ -97,7 +98,8 @@ def _from_environment(value: Any, path: Path, environment: dict[str, str]) -> An
     return value
 
 
-def _build(model: type[Model], content: Any, path: Path, prefix: str = "") -> Model:
+def build(model: type[Model], content: Any, path: Path, prefix: str = "") -> Model:
+    """`content`, which was read from `path`, as a model. Raises ConfigError, which names each wrong key and value."""
     try:
         return model.model_validate(content)
     except ValidationError as error:

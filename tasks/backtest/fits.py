@@ -27,7 +27,7 @@ from tasks.features import inputs, labels
 from tasks.files import sha256, write_whole
 from tasks.ingestion.batches import read_batch
 from tasks.records import Batch, Record, Window
-from tasks.training import pipeline, rows, search, train
+from tasks.training import fit, pipeline, rows, search
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ Parallel = Callable[[Callable[..., Any], Iterable[Any]], Iterable[Any]]
 """Like `map`."""
 
 _RECORD, _ANSWERS = "fit.json", "answers.parquet"
-_CODE = (inputs, labels, pipeline, rows, search, train)
+_CODE = (inputs, labels, fit, pipeline, rows, search)
 _ROOT = Path("/")
 
 
@@ -158,7 +158,7 @@ def _fit(wanted: _Wanted) -> str:
     case, params = wanted.project.case(wanted.case), wanted.project.params(wanted.case)
     window = Window(start=wanted.learns[0].start, end=wanted.learns[-1].end, batches=wanted.learns)
     learnt = rows.read_rows(case, params, _ROOT, window)
-    model = train._fit(case, params, train._settings(case, params, learnt), learnt)  # noqa: SLF001
+    model = fit.fit(case, params, fit.settings_for(case, params, learnt), learnt)
     features = tuple(learnt.frame.columns)
     table = _scored(case.problem, model, features, wanted)
     write_whole(wanted.folder / _ANSWERS, lambda part: table.to_parquet(part, index=False, compression="zstd"))
