@@ -8,6 +8,7 @@ from configs.frozen import Frozen
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Clock = Literal["wall", "event_time"]
 
 
 class StandIn(Frozen):
@@ -126,6 +127,8 @@ class GatewayParams(Frozen):
     """How often an MLflow server is asked; a registry in SQLite is watched every few milliseconds."""
     drain_seconds: Positive = 20
     """How long requests that are under way may take to end when the gateway is stopped."""
+    clock: Clock = "wall"
+    """When an answer was given. `event_time`: at the newest event time among its rows, as if history happened again."""
     log: GatewayLog = GatewayLog()
     limits: GatewayLimits = GatewayLimits()
     price_per_hour: float | None = Field(None, ge=0)

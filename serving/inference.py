@@ -6,10 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 
 from configs.case import Case
+from configs.serving import Clock
 from serving.contract import Checker
 from serving.dialects import Dialect, Request
 from serving.errors import BadRequest, ContractBroken
 from serving.ledger.entry import encode_entry
+from serving.ledger.event_clock import encode_at_event_time
 from serving.ledger.ledger import Ledger
 from serving.logs import REQUEST_ID
 from serving.metrics import Metrics
@@ -37,12 +39,15 @@ class Desk:
 class Inference:
     """Answers requests, and lets no answer leave before it is in the prediction log."""
 
-    def __init__(self, cases: Sequence[Case], ledger: Ledger, metrics: Metrics, max_rows: int) -> None:
+    def __init__(
+        self, cases: Sequence[Case], ledger: Ledger, metrics: Metrics, max_rows: int, clock: Clock = "wall"
+    ) -> None:
         self.desks = {case.name: Desk(case) for case in cases}
         self.ledger = ledger
         self.metrics = metrics
         self.max_rows = max_rows
         self.shadow = Shadow(metrics, self._record_shadow)
+        self._encode = encode_entry if clock == "wall" else encode_at_event_time
         self._prefix = os.urandom(6).hex()
         self._numbers = itertools.count(1)
 
@@ -60,7 +65,7 @@ class Inference:
         if not rows.count:
             return reply
         trace = _trace(request.headers)
-        payload = encode_entry(
+        payload = self._encode(
             case.name, case.contract.version, request_id, request.received, time.time(), rows, parts, trace
         )
         if self.ledger.waits_for_disk:
@@ -110,7 +115,7 @@ class Inference:
     def _record_shadow(self, answered: Answered, part: Part) -> None:
         case = answered.served.case
         self.ledger.record(
-            encode_entry(
+            self._encode(
                 case.name,
                 case.contract.version,
                 answered.request_id,

@@ -52,7 +52,7 @@ class Worker:
         cases = [project.case(case) for case in project.cases]
         self.metrics = Metrics({case.name: case.problem for case in cases})
         self.ledger = Ledger(segments_folder(project), name, logged_cases(cases), self.params.log)
-        self.inference = Inference(cases, self.ledger, self.metrics, self.params.limits.rows)
+        self.inference = Inference(cases, self.ledger, self.metrics, self.params.limits.rows, self.params.clock)
         copy = LocalCopy.of(project)
         self.loadings = {name: Loading(desk, copy, self.metrics) for name, desk in self.inference.desks.items()}
         self.watch = Watch(copy.root, project.cases)
