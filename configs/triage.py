@@ -96,12 +96,12 @@ RULES = (
         action="roll_back",
     ),
     Rule(rule="the world changed", when=({"concept": ("alarm",)},), action="retrain_recent"),
-    # Before the alarms: a training by schedule is not held back because those for alarms were in vain.
-    Rule(rule="a month without training", hours_since_training=Span(at_least=672), action="retrain"),
     Rule(rule="loss that drift explains", when=({"realised": ("alarm",)}, _DRIFT), action="retrain"),
     Rule(rule="loss", when=({"realised": ("alarm",)},), action="retrain"),
     Rule(rule="estimated loss", when=({"estimated": ("alarm",)}, _NO_LABELS_YET), action="retrain"),
     Rule(rule="drift of the score", when=({"score": ("alarm",)}, _NO_LABELS_YET), action="retrain"),
+    # After the alarms that train, which say why; before what only notes or waits, which would put it off for ever.
+    Rule(rule="a month without training", hours_since_training=Span(at_least=672), action="retrain"),
     Rule(rule="season", only_expected=("inputs", "hourly"), action="none"),
     Rule(rule="drift without loss", when=({**_DRIFT, "estimated": ("alarm",)},), action="note"),
     Rule(rule="labels are late", when=({"labels": ("alarm",)},), action="wait"),
@@ -112,7 +112,11 @@ RULES = (
 
 
 class Triage(Frozen):
-    """From verdicts to one action: the first rule that fits decides; when none does, nothing is done."""
+    """From verdicts to one action: the first rule that fits decides; when none does, nothing is done.
+
+    Where a guard holds its training back, the next rule that fits and trains decides. The other rules that fit are told
+    of in the reasons, and open their incidents.
+    """
 
     rules: tuple[Rule, ...] = RULES
     guards: Guards = Guards()

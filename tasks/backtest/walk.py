@@ -22,8 +22,9 @@ from tasks.evaluation.gate import Measured, decide
 from tasks.evaluation.predictions import Predictions, unusable
 from tasks.features.inputs import used_features
 from tasks.records import Candidate, Decision, Reason, Ruling
+from tasks.triage.choice import Choice, choose
 from tasks.triage.guards import TRAININGS, Past, hold_back
-from tasks.triage.rules import Facts, rule_on
+from tasks.triage.rules import Facts, fitting
 from tasks.validation.windows import labelled, spans
 from tasks.verdicts import Action, Monitor, Verdict
 
@@ -106,22 +107,26 @@ class Walker:
         as_of = self._history.decides_at(week)
         standing = self._known.verdicts(monitors_of(table), state.reign, as_of, state.said)
         state.said[:0] = standing.values()
-        ruled = rule_on(table.rules, self._facts(state, table, standing, as_of))
-        past = Past(trainings=state.trainings, rejected_in_a_row=state.rejected_in_a_row)
-        held = hold_back(ruled.action, table.guards, past, as_of, alarmed=bool(ruled.primary))
-        action = held.action if held else ruled.action
-        reasons = (*ruled.reasons, *([f"{ruled.action} was held back: {held.reason}"] if held else []))
+        choice = self._choose(state, table, standing, as_of)
+        ruled, action = choice.decides.ruled, choice.action
         recent = table.recent_batches if action is Action.retrain_recent else None
         candidate = trainable(self._history, state.params, as_of, gated=policy.gated, recent=recent)
         served = candidate
         if policy.refit:
             served = trainable(self._history, state.params, as_of, gated=False, recent=recent)
-        step = Step(week, as_of, action, ruled.rule, reasons, state.reign.model, candidate, served)
+        step = Step(week, as_of, action, ruled.rule, choice.reasons, state.reign.model, candidate, served)
         if action in TRAININGS and candidate is not None:
             return self._train(state, step, gated=policy.gated, alarmed=bool(ruled.primary))
         if action is Action.roll_back and state.retired is not None:
             self._begins(state, replace(state.retired, since=as_of, promoted=False))
         return step
+
+    def _choose(self, state: _State, table: Triage, standing: dict[Monitor, Verdict], as_of: datetime) -> Choice:
+        past = Past(trainings=state.trainings, rejected_in_a_row=state.rejected_in_a_row)
+        return choose(
+            fitting(table.rules, self._facts(state, table, standing, as_of)),
+            lambda ruled: hold_back(ruled.action, table.guards, past, as_of, alarmed=bool(ruled.primary)),
+        )
 
     def _train(self, state: _State, step: Step, *, gated: bool, alarmed: bool) -> Step:
         assert step.candidate is not None

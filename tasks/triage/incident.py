@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from tasks.records import Record
+from tasks.triage.choice import Concern
 from tasks.triage.rules import cause_of
 from tasks.verdicts import Action, Answer, Monitor, Triaged, Verdict
 
@@ -82,92 +83,84 @@ _URGENCY = (
     Action.block,
     Action.escalate,
 )
-_NOBODY_NEEDED = frozenset({Action.none, Action.note, Action.wait})
 
 
 def follow(
     open_ones: Sequence[Incident],
     triaged: Triaged,
-    primary: Verdict | None,
+    concerns: Sequence[Concern],
     standing: Mapping[Monitor, Verdict],
     next_id: int,
 ) -> list[Change]:
     """What a triage changes about the incidents of its case.
 
-    An action that needs somebody opens one, and so does every monitor that could not compute; an alarm for a cause
-    that is open already belongs to it; one closes when its monitor says `clear`.
+    Each of its concerns opens one, and so does every monitor that could not compute; an alarm for a cause that is open
+    already belongs to it; one closes when its monitor says `clear`.
     """
-    concerns = _concerns(triaged, primary, standing)
+    asked_for = _by_cause(concerns, standing)
     changes = []
     for incident in open_ones:
-        asked = concerns.pop(incident.cause, None)
+        asked = asked_for.pop(incident.cause, None)
         verdict = standing.get(incident.monitor)
         if asked:
-            changes.append(_again(incident, asked))
+            changes.append(_again(incident, asked, triaged))
         elif verdict and verdict.answer is Answer.clear and verdict.as_of >= incident.seen_at:
             closed = {"closed_at": triaged.as_of, "blocks": False}
             changes.append(Change(incident.model_copy(update=closed), "closed"))
         elif verdict and verdict.answer is Answer.alarm and cause_of(verdict) == incident.cause:
-            changes.append(Change(_seen(incident, triaged), None))
-    new = [_opened(concern, next_id + place) for place, concern in enumerate(concerns.values())]
+            changes.append(Change(_seen(incident, verdict), None))
+    new = [_opened(concern, triaged, next_id + place) for place, concern in enumerate(asked_for.values())]
     return changes + [Change(incident, "opened") for incident in new]
 
 
-@dataclass(frozen=True)
-class _Concern:
-    """A verdict somebody must know of, and what is done about it."""
-
-    verdict: Verdict
-    triaged: Triaged
-
-
-def _concerns(triaged: Triaged, primary: Verdict | None, standing: Mapping[Monitor, Verdict]) -> dict[str, _Concern]:
-    found = {}
-    if primary and (triaged.action not in _NOBODY_NEEDED or triaged.held_back):
-        found[cause_of(primary)] = _Concern(primary, triaged)
+def _by_cause(concerns: Sequence[Concern], standing: Mapping[Monitor, Verdict]) -> dict[str, Concern]:
+    found: dict[str, Concern] = {}
+    for concern in concerns:
+        found.setdefault(cause_of(concern.verdict), concern)
     for verdict in standing.values():
-        if verdict.answer is Answer.unknown and cause_of(verdict) not in found:
-            told = {"action": Action.alert, "held_back": None, "rule": "could not compute", "reasons": (verdict.text,)}
-            found[cause_of(verdict)] = _Concern(verdict, triaged.model_copy(update=told))
+        if verdict.answer is Answer.unknown:
+            told = Concern(verdict, "could not compute", Action.alert, None, (verdict.text,))
+            found.setdefault(cause_of(verdict), told)
     return found
 
 
-def _opened(concern: _Concern, number: int) -> Incident:
-    verdict, triaged = concern.verdict, concern.triaged
+def _opened(concern: Concern, triaged: Triaged, number: int) -> Incident:
+    verdict = concern.verdict
     return Incident(
         id=number,
         case=triaged.case,
         monitor=verdict.monitor,
         cause=cause_of(verdict),
         version=verdict.version,
-        opened_at=triaged.as_of,
-        seen_at=triaged.as_of,
-        action=triaged.action,
-        held_back=triaged.held_back,
-        rule=triaged.rule,
+        opened_at=verdict.as_of,
+        seen_at=verdict.as_of,
+        action=concern.action,
+        held_back=concern.held_back,
+        rule=concern.rule,
         key=triaged.key,
-        reasons=triaged.reasons,
+        reasons=concern.reasons,
         report=verdict.report,
-        blocks=triaged.action is Action.block,
+        blocks=concern.action is Action.block,
     )
 
 
-def _again(incident: Incident, concern: _Concern) -> Change:
-    seen, triaged = _seen(incident, concern.triaged), concern.triaged
-    if _URGENCY.index(triaged.action) <= _URGENCY.index(incident.action):
+def _again(incident: Incident, concern: Concern, triaged: Triaged) -> Change:
+    seen = _seen(incident, concern.verdict)
+    if _URGENCY.index(concern.action) <= _URGENCY.index(incident.action):
         return Change(seen, None)
     worse = {
-        "action": triaged.action,
-        "held_back": triaged.held_back,
-        "rule": triaged.rule,
+        "action": concern.action,
+        "held_back": concern.held_back,
+        "rule": concern.rule,
         "key": triaged.key,
-        "reasons": triaged.reasons,
-        "blocks": triaged.action is Action.block and incident.lifted_by is None,
+        "reasons": concern.reasons,
+        "blocks": concern.action is Action.block and incident.lifted_by is None,
     }
     return Change(seen.model_copy(update=worse), "worse")
 
 
-def _seen(incident: Incident, triaged: Triaged) -> Incident:
-    if triaged.as_of <= incident.seen_at:
+def _seen(incident: Incident, verdict: Verdict) -> Incident:
+    """One verdict is one alarm, however often triage looks at it."""
+    if verdict.as_of <= incident.seen_at:
         return incident
-    return incident.model_copy(update={"seen_at": triaged.as_of, "alarms": incident.alarms + 1})
+    return incident.model_copy(update={"seen_at": verdict.as_of, "alarms": incident.alarms + 1})

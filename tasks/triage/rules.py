@@ -1,4 +1,4 @@
-"""The rules of triage: which line of the table fits first, and because of what."""
+"""The rules of triage: which lines of the table fit, and because of what."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Ruled:
-    """The rule that fitted first, and why it did."""
+    """A rule that fits, and why it does."""
 
     rule: str
     action: Action
@@ -37,19 +37,23 @@ class Ruled:
     """The verdicts that made it fit, what alarms first."""
 
     @property
+    def alarming(self) -> tuple[Verdict, ...]:
+        """The verdicts among them that alarm or could not compute."""
+        return tuple(verdict for verdict in self.verdicts if verdict.answer in (Answer.alarm, Answer.unknown))
+
+    @property
     def primary(self) -> Verdict | None:
         """The verdict that the action is about, if there is one that alarms or could not compute."""
-        return next((verdict for verdict in self.verdicts if verdict.answer in (Answer.alarm, Answer.unknown)), None)
+        return next(iter(self.alarming), None)
 
 
-def rule_on(rules: Sequence[Rule], facts: Facts) -> Ruled:
-    """The first rule that fits; none fits: nothing is to be done."""
-    for rule in rules:
-        ruled = _fit(rule, facts)
-        if ruled:
-            return ruled
+def fitting(rules: Sequence[Rule], facts: Facts) -> tuple[Ruled, ...]:
+    """The rules that fit, in the order of the table; none fits: one that says that nothing is to be done."""
+    found = [ruled for ruled in (_fit(rule, facts) for rule in rules) if ruled]
+    if found:
+        return tuple(found)
     said = ", ".join(f"{monitor} {verdict.answer}" for monitor, verdict in facts.standing.items())
-    return Ruled(_NOTHING_FITS, Action.none, (f"no rule fits ({said or 'no monitor has said anything'})",))
+    return (Ruled(_NOTHING_FITS, Action.none, (f"no rule fits ({said or 'no monitor has said anything'})",)),)
 
 
 def cause_of(verdict: Verdict) -> str:

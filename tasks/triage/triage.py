@@ -13,9 +13,10 @@ from tasks.adapters.journal import Acted, Journal
 from tasks.adapters.registry import ModelVersion, Registry
 from tasks.adapters.turns import alone
 from tasks.records import Ruling, Status
-from tasks.triage.guards import TRAININGS, Past, hold_back
+from tasks.triage.choice import Choice, choose
+from tasks.triage.guards import TRAININGS, Held, Past, hold_back
 from tasks.triage.incident import Alert, follow
-from tasks.triage.rules import Facts, Ruled, cause_of, rule_on
+from tasks.triage.rules import Facts, Ruled, cause_of, fitting
 from tasks.triage.volume import rows_since
 from tasks.verdicts import Monitor, Triaged, Verdict
 
@@ -66,32 +67,41 @@ class _Desk:
         self.standing = self._standing()
 
     def decide(self, *, in_flight: bool) -> Triaged:
-        rules, guards = self.case.triage.rules, self.case.triage.guards
-        ruled = rule_on(rules, self._facts())
-        key = self._key(ruled)
-        before = self.journal.action(self.case.name, key)
-        if before and before.triaged.held_back is None:
-            log.info("triage %s: %s was decided on before (%s)", self.case.name, before.triaged.action, ruled.rule)
-            return before.triaged
-        held = hold_back(ruled.action, guards, self._past(in_flight=in_flight), self.as_of, alarmed=bool(ruled.primary))
+        past = self._past(in_flight=in_flight)
+        choice = choose(fitting(self.case.triage.rules, self._facts()), lambda ruled: self._held(ruled, past))
+        ruled = choice.decides.ruled
         triaged = Triaged(
             case=self.case.name,
             as_of=self.as_of,
-            action=held.action if held else ruled.action,
+            action=choice.action,
             rule=ruled.rule,
-            reasons=(*ruled.reasons, *([f"{ruled.action} was held back: {held.reason}"] if held else [])),
+            reasons=choice.reasons,
             verdicts=tuple(verdict.monitor for verdict in ruled.verdicts),
-            held_back=ruled.action if held else None,
-            key=key,
+            held_back=choice.decides.held_back,
+            key=self._key(ruled),
         )
-        self._follow(triaged, ruled.primary)
+        self._follow(triaged, choice)
+        before = self._decided_before(ruled)
+        if before:
+            log.info("triage %s: %s was decided on before (%s)", self.case.name, before.action, ruled.rule)
+            return before
         self.journal.act(triaged, None)
         log.info("triage %s: %s (%s)", self.case.name, triaged.action, "; ".join((triaged.rule, *triaged.reasons)))
         return triaged
 
-    def _follow(self, triaged: Triaged, primary: Verdict | None) -> None:
+    def _held(self, ruled: Ruled, past: Past) -> Held | None:
+        if self._decided_before(ruled):
+            return None
+        return hold_back(ruled.action, self.case.triage.guards, past, self.as_of, alarmed=bool(ruled.primary))
+
+    def _decided_before(self, ruled: Ruled) -> Triaged | None:
+        """What was decided on for this very event, unless a guard held it back."""
+        before = self.journal.action(self.case.name, self._key(ruled))
+        return before.triaged if before and before.triaged.held_back is None else None
+
+    def _follow(self, triaged: Triaged, choice: Choice) -> None:
         open_ones = self.incidents.all(self.case.name, only_open=True)
-        changes = follow(open_ones, triaged, primary, self.standing, self.incidents.next_id())
+        changes = follow(open_ones, triaged, choice.concerns, self.standing, self.incidents.next_id())
         channels = self.project.place.alerts.channels or ("log",)
         alerts = [
             Alert(incident=change.incident.id, moment=change.moment, channel=channel, made_at=self.as_of)

@@ -2,7 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from tasks.triage.incident import Incident, follow
+from tasks.triage.choice import Concern
+from tasks.triage.incident import Change, Incident
+from tasks.triage.incident import follow as follow_concerns
 from tasks.verdicts import Action, Monitor, Triaged, Verdict
 from tests.triage.conftest import NOW, verdict
 
@@ -12,6 +14,14 @@ HOUR = timedelta(hours=1)
 def triaged(action: str, at: datetime = NOW, **changes: object) -> Triaged:
     plain = {"rule": "loss", "reasons": ("realised alarms",), "key": f"{action} {at}"}
     return Triaged.model_validate({"case": "bikes", "as_of": at, "action": action} | plain | changes)
+
+
+def follow(
+    open_ones: list[Incident], done: Triaged, primary: Verdict | None, standing: dict[Monitor, Verdict], next_id: int
+) -> list[Change]:
+    """What changes when one alarm at most is somebody's concern."""
+    concerns = [Concern(primary, done.rule, done.action, done.held_back, done.reasons)] if primary else []
+    return follow_concerns(open_ones, done, concerns, standing, next_id)
 
 
 def opened(primary: Verdict, action: str = "retrain") -> Incident:
@@ -25,13 +35,6 @@ def test_an_action_that_somebody_must_know_of_opens_an_incident() -> None:
     assert (incident.id, incident.cause, incident.action) == (7, "realised: temperature", Action.block)
     assert incident.blocks
     assert incident.reasons == ("realised alarms",)
-
-
-def test_what_is_only_noted_or_waited_for_opens_none() -> None:
-    alarm = verdict("inputs")
-    for action in ("none", "note", "wait"):
-        assert follow([], triaged(action), alarm, {Monitor.inputs: alarm}, 1) == []
-    assert follow([], triaged("retrain"), None, {}, 1) == [], "a training by schedule is nobody's concern"
 
 
 def test_an_action_that_was_held_back_opens_one_because_the_loss_goes_on() -> None:
@@ -50,6 +53,9 @@ def test_the_same_cause_again_belongs_to_the_incident_and_tells_nobody() -> None
     assert change.incident.action is Action.retrain, "what was done stays the most urgent thing that was"
     [again] = follow([change.incident], held, later, {Monitor.realised: later}, 8)
     assert again.incident.alarms == 2, "the same moment again is not another alarm"
+    hours_on = triaged("wait", NOW + 5 * HOUR, held_back="retrain")
+    [same] = follow([change.incident], hours_on, later, {Monitor.realised: later}, 8)
+    assert same.incident.alarms == 2, "nor is the same verdict at a later moment"
 
 
 def test_another_cause_is_another_incident() -> None:

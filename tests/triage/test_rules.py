@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from configs.case import Case
 from configs.read import read_case
 from configs.triage import RULES, ActionName, Guards, MonitorName, Rule, Said, Span, Triage
-from tasks.triage.rules import SILENT, cause_of, rule_on
+from tasks.triage.rules import SILENT, Facts, Ruled, cause_of, fitting
 from tasks.verdicts import Action, Answer, Monitor
 from tests.triage.conftest import NOW, facts, found, verdict
 
@@ -26,6 +26,11 @@ FRESH = {"hours_since_promotion": 24.0, "can_roll_back": True}
 @pytest.fixture(params=list(TABLES))
 def table(request: pytest.FixtureRequest) -> tuple[Rule, ...]:
     return TABLES[request.param]
+
+
+def rule_on(table: tuple[Rule, ...], known: Facts) -> Ruled:
+    """The rule that fits first."""
+    return fitting(table, known)[0]
 
 
 def action(table: tuple[Rule, ...], answers: dict[str, str], **others: object) -> Action:
@@ -143,6 +148,9 @@ def test_a_month_without_training_trains(table: tuple[Rule, ...]) -> None:
     assert action(table, {"inputs": "clear"}, hours_since_training=least) is Action.retrain
     assert action(table, {"inputs": "clear"}, hours_since_training=least - 0.1) is Action.none
     assert action(table, {"contract": "alarm"}, hours_since_training=least) is Action.block
+    assert action(table, {"inputs": "alarm", "realised": "clear"}, hours_since_training=least) is Action.retrain
+    named = rule_on(table, facts({"realised": "alarm"}, hours_since_training=least)).rule
+    assert named == "loss", "an alarm that trains names the reason"
 
 
 def test_enough_new_rows_train() -> None:
@@ -170,11 +178,13 @@ def test_an_alarm_counts_when_it_stood_in_k_of_the_last_n_windows() -> None:
     assert rule_on(table, facts(standing=standing, recent={Monitor.realised: twice})).action is Action.none
 
 
-def test_the_first_rule_that_fits_decides() -> None:
+def test_the_rules_that_fit_come_in_the_order_of_the_table() -> None:
     note = Rule(rule="a", action="note", when=({"inputs": ("alarm",)},))
     alert = Rule(rule="b", action="alert", when=({"inputs": ("alarm",)},))
     assert action((note, alert), {"inputs": "alarm"}) is Action.note
     assert action((alert, note), {"inputs": "alarm"}) is Action.alert
+    assert [ruled.rule for ruled in fitting((alert, note), facts({"inputs": "alarm"}))] == ["b", "a"]
+    assert [ruled.rule for ruled in fitting((alert, note), facts({"inputs": "clear"}))] == ["nothing to do"]
 
 
 def test_every_line_of_a_rule_must_hold_and_one_monitor_is_enough_for_a_line() -> None:

@@ -13,7 +13,7 @@ from tasks.promotion.decide import Why, roll_back
 from tasks.triage.block import acknowledge, refuse_blocked, unblock
 from tasks.triage.errors import NothingBlocked, TrainingBlocked
 from tasks.triage.triage import triage
-from tasks.verdicts import Action, Findings, Triaged
+from tasks.verdicts import Action, Findings, Monitor, Triaged
 from tests.conftest import AS_OF, ASKED
 from tests.triage.conftest import verdict
 
@@ -31,6 +31,19 @@ def say(project: Project, monitor: str, answer: str = "alarm", at: datetime = LA
 
 def decide(project: Project, at: datetime = LATER, *, in_flight: bool = False) -> Triaged:
     return triage(project, "bikes", at, in_flight=in_flight)
+
+
+def in_vain(project: Project, times: int = 3) -> datetime:
+    """Candidates that were trained for a loss, and turned away; gives the next week's as-of."""
+    for week in range(times):
+        at = LATER + 7 * week * DAY
+        say(project, "realised", at=at)
+        decided = decide(project, at)
+        assert decided.action is Action.retrain
+        Journal(project).act(decided, f"run-{week}")
+        trained = Trained(case="bikes", run=f"run-{week}", as_of=at, ruling="reject", version=None)
+        Journal(project).note_training(trained)
+    return LATER + 7 * times * DAY
 
 
 @pytest.fixture
@@ -125,15 +138,7 @@ def test_a_verdict_holds_for_its_time_and_no_longer(served: Project) -> None:
 
 
 def test_after_three_candidates_in_vain_people_are_asked(served: Project) -> None:
-    journal = Journal(served)
-    for week in range(3):
-        at = LATER + 7 * week * DAY
-        say(served, "realised", at=at)
-        decided = decide(served, at)
-        assert decided.action is Action.retrain, week
-        journal.act(decided, f"run {week}")
-        journal.note_training(Trained(case="bikes", run=f"run {week}", as_of=at, ruling="reject", version=None))
-    at = LATER + 21 * DAY
+    at = in_vain(served)
     say(served, "realised", at=at)
     escalated = decide(served, at)
     assert (escalated.action, escalated.held_back) == (Action.escalate, Action.retrain)
@@ -213,3 +218,51 @@ def test_alerts_are_due_on_every_channel_of_the_place(served: Project) -> None:
     say(project, "contract")
     decide(project)
     assert [alert.channel for alert in Incidents(project).alerts(unsent=True)] == sorted(channels)
+
+
+def with_a_schedule(project: Project) -> Project:
+    """The case's own table, with its training by schedule again."""
+    path = project.root / "configs/bikes.yaml"
+    case = yaml.safe_load(path.read_text())
+    case["triage"]["rules"].append({"rule": "in time", "hours_since_training": {"at_least": 1}, "action": "retrain"})
+    path.write_text(yaml.safe_dump(case, sort_keys=False))
+    return Project(project.root)
+
+
+def test_a_schedule_trains_while_people_are_asked_about_a_loss_and_is_written_into_its_incident(
+    served: Project,
+) -> None:
+    at = in_vain(served)
+    project = with_a_schedule(served)
+    say(project, "realised", at=at)
+    decided = decide(project, at)
+    assert (decided.rule, decided.action, decided.held_back, decided.verdicts) == ("in time", Action.retrain, None, ())
+    assert "`loss` fits too" in decided.reasons[1]
+    assert decide(project, at) == decided, "the same verdicts again are the same event"
+    [incident] = Incidents(project).all("bikes")
+    assert (incident.cause, incident.alarms) == ("realised: temperature", 4)
+
+
+def test_an_alarm_is_told_of_although_another_event_was_decided_on_before(served: Project) -> None:
+    say(served, "realised")
+    first = decide(served)
+    say(served, "skew", "unknown", at=LATER + HOUR)
+    assert decide(served, LATER + HOUR) == first
+    assert {incident.cause for incident in Incidents(served).all("bikes")} == {
+        "realised: temperature",
+        "skew: could not compute",
+    }
+    assert {incident.alarms for incident in Incidents(served).all("bikes")} == {1}, "one verdict is one alarm"
+
+
+def test_a_loss_while_data_are_broken_is_an_incident_of_its_own(served: Project) -> None:
+    say(served, "contract")
+    say(served, "realised")
+    assert decide(served).action is Action.block
+    incidents = {incident.monitor: incident for incident in Incidents(served).all("bikes")}
+    assert {monitor: incident.action for monitor, incident in incidents.items()} == {
+        "contract": Action.block,
+        "realised": Action.wait,
+    }
+    assert incidents[Monitor.realised].held_back is Action.retrain
+    assert not incidents[Monitor.realised].blocks
