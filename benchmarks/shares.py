@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from serving.routes.route import arm
+from tasks.rollout.draw import to_challenger as arm
 
 ENTITIES = 1_000_000
 SHARES = (0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 0.9)

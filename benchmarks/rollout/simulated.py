@@ -3,7 +3,8 @@
     uv run python -m benchmarks.rollout.simulated [--runs 200] [--rate 5]
 
 Answers, labels and latencies are drawn; stages, gates and decisions are the product's own. Every request is another
-user. Labels come ten minutes after their answer. A look comes every 36 seconds, as in a stage of one hour.
+user. Labels come ten minutes after their answer. In the shadow one request a second is timed. A look comes every 36
+seconds, as in a stage of one hour.
 """
 
 import argparse
@@ -57,6 +58,9 @@ class Drawn:
     challenger_loss: Floats
     failed: Floats
     seconds: Floats
+    """Of the answer that was given."""
+    slowed: Floats
+    """Of the answer that the challenger would have given."""
 
 
 def draw_stage(draw: np.random.Generator, harm: Harm, share: float, rate: float, seconds: float) -> Drawn:
@@ -75,6 +79,7 @@ def draw_stage(draw: np.random.Generator, harm: Harm, share: float, rate: float,
         challenger_loss=log_loss(noisy, happened),
         failed=(draw.random(count) < harm.errors).astype(np.float64),
         seconds=np.where(ours, taken * harm.slower, taken),
+        slowed=taken * harm.slower,
     )
 
 
@@ -118,9 +123,12 @@ def _seen(state: Rollout, drawn: Drawn, until: float) -> Seen:
     now, labelled = drawn.at <= until, drawn.at <= until - LABEL_DELAY
     if state.stage.kind == "shadow":
         apart = (drawn.challenger - drawn.champion)[now]
+        timed = np.flatnonzero(now & (np.diff(np.floor(drawn.at), prepend=-1) > 0))
         return Seen(
             rows=int(now.sum()),
             failed=drawn.failed[now],
+            seconds=drawn.slowed[timed],
+            champion_seconds=drawn.seconds[timed],
             distances=np.abs(apart),
             shifts=apart,
             losses=(drawn.challenger_loss - drawn.champion_loss)[labelled],

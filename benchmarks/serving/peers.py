@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -142,10 +142,15 @@ PEERS: dict[str, Peer] = {
 def install(name: str, cache: Path = CACHE) -> Path:
     """The `bin` of an environment with the peer, made if it is not in the cache. Raises RuntimeError."""
     packages = [*(f"{library}=={version(library)}" for library in MODEL_LIBRARIES), *PEERS[name].packages]
+    return install_packages(name.partition("-")[0], packages, cache)
+
+
+def install_packages(name: str, packages: Sequence[str], cache: Path = CACHE) -> Path:
+    """The `bin` of an environment with these packages alone, made if it is not in the cache. Raises RuntimeError."""
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:12]
-    folder = cache / "environments" / f"{name.partition('-')[0]}-{digest}"
+    folder = cache / "environments" / f"{name}-{digest}"
     if not (folder / "done").exists():
-        say(f"{name}: installing {', '.join(PEERS[name].packages)}")
+        say(f"{name}: installing {', '.join(packages)}")
         shutil.rmtree(folder, ignore_errors=True)
         _uv("venv", "--quiet", "--no-project", "--python", "3.11", str(folder))
         _uv("pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), *packages)
