@@ -210,6 +210,7 @@ class Case(Frozen):
 LOG_COLUMNS = frozenset({
     "request_id", "row", "entity", "event_time", "received_at", "answered_at", "prediction", "probability",
     "probabilities", "classes", "model_version", "role", "fallback", "contract_version", "trace",
+    "scoring_seconds", "champion_scoring_seconds",
 })  # fmt: skip
 """Columns of the prediction log beside the features."""
 OUTCOME_COLUMNS = frozenset({

@@ -26,6 +26,13 @@ class Hold(Frozen):
     """After so long, `not_enough` decides."""
 
 
+class ShadowHold(Hold):
+    """The shadow: for how long, and for how many."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = 1
+    """Of the entities, by the same keyed hash on every replica, whose requests the challenger scores too."""
+
+
 class LoadLimits(Frozen):
     """The load check, in a gateway process of its own."""
 
@@ -46,7 +53,8 @@ class TechnicalLimits(Frozen):
     fallback_rate: Rate = 0.05
     """Of its rows that somebody else answered, for whatever reason, beyond the champion's own share."""
     latency_ratio: Annotated[float, Field(gt=1)] = 1.5
-    """Of its 95th and 99th percentiles to the champion's."""
+    """Of its 95th and 99th percentiles to the champion's; in the shadow, of what those of the champion's requests that
+    were timed would have taken, had the challenger scored them."""
 
 
 class ModelLimits(Frozen):
@@ -109,7 +117,7 @@ class RolloutParams(Frozen):
     """One case's `rollout` section."""
 
     strategy: Strategy = "shadow-canary"
-    shadow: Hold = Hold()
+    shadow: ShadowHold = ShadowHold()
     steps: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.05, 0.25, 0.5, 1.0)
     """Of the entities, step by step; the last is all of them."""
     canary: Hold = Hold()

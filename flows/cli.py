@@ -169,6 +169,7 @@ def rollback(reason: Reason, case: CaseArgument = "flights", by: By = "") -> Non
 
     project.case(case)
     print_version(out, roll_back(project, case, Why(by or getpass.getuser(), reason, now())))
+    rollout_cli.tell_people(project, case)
 
 
 @app.command(epilog='Example: `evergreen traffic flights --challenger 0.1 --by ada --reason "a first look"`')
@@ -196,8 +197,8 @@ def traffic(
         why = Why(by or getpass.getuser(), reason, now())
         before, holder = registry.traffic(case), registry.holder(case, "challenger")
         share = before.share if challenger is None else challenger
-        shadow = before.shadow if shadow is None else shadow
-        set_traffic(project, case, holder.version if holder else None, share=share, shadow=shadow, why=why)
+        shadowed = before.shadow if shadow is None else float(shadow)
+        set_traffic(project, case, holder.version if holder else None, share=share, shadow=shadowed, why=why)
     out.print(f"{case}: {registry.standing(case) or 'no model is registered'}", highlight=False)
 
 

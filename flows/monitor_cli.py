@@ -94,6 +94,22 @@ def ack(number: Annotated[int, typer.Argument(metavar="ID", help="An open incide
     typer.echo(_incident_line(acknowledge(project, number, by or getpass.getuser())))
 
 
+@incidents.command(
+    epilog='Example: `evergreen incidents close 3 --by ada --reason "the next candidate is in training"`'
+)
+def close(
+    number: Annotated[int, typer.Argument(metavar="ID", help="An open incident about a rollout.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why nobody is needed any more; kept with the incident.")],
+    by: By = "",
+) -> None:
+    """Close an incident about a version that was taken back; the others close when their verdict clears."""
+    project = _ready(None)
+    from flows.clock import now
+    from tasks.triage.block import close as close_incident
+
+    typer.echo(_incident_line(close_incident(project, number, by or getpass.getuser(), reason, now())))
+
+
 def unblock(
     case: CaseArgument,
     reason: Annotated[str, typer.Option("--reason", help="Why training may go on; kept with the incident.")],

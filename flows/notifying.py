@@ -8,8 +8,10 @@ from prefect.blocks.core import Block
 from prefect.cache_policies import NO_CACHE
 
 from configs.project import Project
+from flows.clock import now
 from tasks.adapters.incidents import Incidents
 from tasks.notification.message import body, subject
+from tasks.rollout.alert import alert as alert_of_rollouts
 from tasks.triage.incident import Alert
 
 log = logging.getLogger(__name__)
@@ -20,8 +22,9 @@ LOG = "log"
 def tell(case: str) -> None:
     """Send what has not been sent about a case. A channel that fails is named in the log and in the journal.
 
-    It fails nothing else, and is tried again by the next run.
+    It fails nothing else, and is tried again by the next run; which also finds a rollback whose run died before this.
     """
+    alert_of_rollouts(Project.here(), case, now())
     incidents = Incidents(Project.here())
     about = {incident.id for incident in incidents.all(case)}
     for alert in incidents.alerts(unsent=True):

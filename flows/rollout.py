@@ -3,6 +3,7 @@
 from prefect import flow
 
 from flows import rollout_steps as steps
+from flows.notifying import tell
 from flows.rollout_question import ask_how_to_go_on
 from tasks.records import Rollout
 from tasks.rollout.carry import Wish
@@ -26,15 +27,16 @@ def rollout(case: str = "flights", follow: bool = True) -> str:
     while state := steps.where(case):
         after = steps.decide(case, state, steps.look(case, state))
         told = f"version {after.version}: {after}"
-        if after.over:
-            steps.tell(case, f"rollout {after.standing}", steps.last_reason(case))
-        elif after.standing != "going":
+        if after.standing == "done":
+            steps.announce(case, "rollout done", steps.last_reason(case))
+        elif not after.over and after.standing != "going":
             if not ask_how_to_go_on(case, after):
                 break
         elif after == state:
             if not follow:
                 break
             steps.wait(case, state)
+    tell(case)
     return told
 
 
@@ -42,11 +44,13 @@ def rollout(case: str = "flights", follow: bool = True) -> str:
 def rollback(case: str, by: str, reason: str) -> str:
     """Take the challenger that rolls out away from users, or put the former champion back, in one write."""
     told = steps.take_out(case, by, reason)
-    steps.tell(case, f"rolled back by {by}: {told}", reason)
+    tell(case)
     return told
 
 
 @flow(name="control", flow_run_name="{case}: {wish}")
 def control(case: str, wish: Wish, by: str, reason: str) -> Rollout:
     """Pause a rollout, let it go on, skip to the next stage, or abort it."""
-    return steps.control(case, wish, by, reason)
+    state = steps.control(case, wish, by, reason)
+    tell(case)
+    return state

@@ -41,6 +41,7 @@ def rollout(  # noqa: PLR0913, PLR0917 - what one may want of a rollout
         raise typer.BadParameter(f"one wish at a time, not {' and '.join(wishes)}")
     if wishes:
         typer.echo(told(case, _control(project, case, wishes[0], by or getpass.getuser(), reason)))
+        tell_people(project, case)
         return
     from flows import server
 
@@ -58,6 +59,23 @@ def carry_on_server(case: str) -> None:
     from flows.runs import start_run
 
     typer.echo(f"{case}: carried on by run {start_run(f'rollout/{case}', {'case': case})} on the server")
+
+
+def tell_people(project: Project, case: str) -> None:
+    """Of a version that was taken back: an incident, and the place's channels where a server runs.
+
+    Without one, the next run of the monitors or of a rollout tells them.
+    """
+    from flows import server
+
+    if server.connect(project):
+        from flows.notifying import tell
+
+        tell(case)
+        return
+    from tasks.rollout.alert import alert
+
+    alert(project, case, now())
 
 
 def told(case: str, state: "Rollout | None") -> str:

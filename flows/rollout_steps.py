@@ -1,7 +1,6 @@
 """The steps of a rollout as Prefect tasks. What was decided is in the history, so none of them needs to be kept."""
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -21,8 +20,9 @@ from flows.recorded_rows import recorded_rows
 from flows.smoke import public_address, smoke
 from serving.ledger.places import predictions_url, segments_folder
 from serving.ledger.windows import LoggedAnswers
+from tasks.adapters import turns
 from tasks.adapters.history import History
-from tasks.adapters.locks import Held, acquire
+from tasks.adapters.locks import Held
 from tasks.errors import StoreUnreachable
 from tasks.monitoring.answers import Answers
 from tasks.outcomes.table import read_outcomes
@@ -35,7 +35,7 @@ from tasks.rollout.stages import judged
 
 log = logging.getLogger(__name__)
 
-_turns: dict[str, int] = {}
+_turns: dict[str, turns.Turn] = {}
 _TURN_SECONDS = 60
 """A run that only looks in is done by then, and a run that was answered can go on."""
 _SMOKE_ROWS = 5
@@ -52,11 +52,11 @@ _RETRIED: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [1, 5, 20], "re
 
 def take_turn(case: str) -> bool:
     """Make this the only run that carries the case's rollout on; false while another one does."""
-    lock = Project.here().stores / f"{case}.rollout.lock"
+    project = Project.here()
     deadline = time.monotonic() + _TURN_SECONDS
     while True:
         try:
-            _turns[case] = acquire(lock, wait=False)
+            _turns[case] = turns.take_turn(project, f"{case}.rollout", wait=False)
         except Held:
             if time.monotonic() > deadline:
                 return False
@@ -67,9 +67,9 @@ def take_turn(case: str) -> bool:
 
 def end_turn(flow: object, flow_run: FlowRun, state: object) -> None:  # noqa: ARG001 - what Prefect passes
     """Let the next run begin; Prefect calls it when a run ends, however it does."""
-    handle = _turns.pop(flow_run.parameters.get("case", "flights"), None)
-    if handle is not None:
-        os.close(handle)
+    turn = _turns.pop(flow_run.parameters.get("case", "flights"), None)
+    if turn:
+        turn.end()
 
 
 @task(**_STEP, **_RETRIED)
@@ -119,8 +119,8 @@ def control(case: str, wish: carry.Wish, by: str, reason: str) -> Rollout:
     return carry.control(Project.here(), case, wish, Why(by, reason, now()))
 
 
-def tell(case: str, head: str, text: str) -> None:
-    """Tell the place's channels, or the log. A channel that fails is seen on the run's page, and stops nothing."""
+def announce(case: str, head: str, text: str) -> None:
+    """Say good news to the place's channels, or the log. A channel that fails stops nothing."""
     for channel in Project.here().place.alerts.channels or (LOG,):
         send(channel, f"[{case}] {head}", text, return_state=True)
 

@@ -21,6 +21,7 @@ from tasks.adapters.journal import Journal
 from tasks.adapters.locks import Held
 from tasks.adapters.turns import take_turn
 from tasks.promotion.decide import Why, roll_back
+from tasks.rollout.fallen import TRIAGE
 from tasks.triage.guards import TRAININGS
 from tasks.verdicts import Action, Triaged
 
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 
 _MOST_WORDS = 120
 _UNDER_WAY = {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING}
-_BY = "triage"
 
 
 @task(task_run_name="act: {triaged.action}")
@@ -108,7 +108,7 @@ def _put_back(project: Project, triaged: Triaged) -> str:
     events = History(project).events(triaged.case)
     if not any(event.what == "rolled back" and mark in event.reason for event in events):
         reason = f"{triaged.rule}: {triaged.reasons[0]} {mark}"
-        roll_back(project, triaged.case, Why(_BY, reason, now(), automatic=True), champion=True)
+        roll_back(project, triaged.case, Why(TRIAGE, reason, now(), automatic=True), champion=True)
     return str(runtime.flow_run.id)
 
 

@@ -21,7 +21,9 @@ from tasks.errors import AnswersDiffer
 log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 30
-"""How long an engine that left service is kept: a request that chose it may still be under way."""
+"""How long an engine that was replaced is kept: a request that chose it may still be under way."""
+_KEPT_SECONDS = 600
+"""How long a version that left the routes stays loaded: whoever took it out may want it back at once."""
 _TRY_AGAIN_SECONDS = 5
 
 
@@ -39,6 +41,8 @@ class Loading:
         self._copy = copy
         self._metrics = metrics
         self._loaded: dict[str, _Loaded] = {}
+        self._leaving: dict[str, asyncio.TimerHandle] = {}
+        """Versions that are loaded and have no role, until they are let go."""
         self.routes: CaseRoutes | None = None
         self._failed_at: float | None = None
 
@@ -116,8 +120,15 @@ class Loading:
     def _let_go(self, routes: CaseRoutes) -> None:
         named = {entry.version for entry in (routes.champion, routes.challenger, routes.retired) if entry}
         serving = {arm.version for arm in self._desk.served.arms.all}
-        for version in set(self._loaded) - named - serving:
-            self._close_later(self._loaded.pop(version).arm)
+        for version in (named | serving) & self._leaving.keys():
+            self._leaving.pop(version).cancel()
+        loop = asyncio.get_running_loop()
+        for version in set(self._loaded) - named - serving - self._leaving.keys():
+            self._leaving[version] = loop.call_later(_KEPT_SECONDS, self._unload, version)
+
+    def _unload(self, version: str) -> None:
+        del self._leaving[version]
+        self._loaded.pop(version).arm.engine.close()
 
     def _close_later(self, arm: Arm) -> None:
         asyncio.get_running_loop().call_later(_GRACE_SECONDS, arm.engine.close)

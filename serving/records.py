@@ -56,6 +56,8 @@ class Part:
     """Labels in the order of multiclass scores; two of them for a binary model, none for a regression."""
     fallback: str | None = None
     """Why it was not the first choice that answered: `error`, `timeout`, `confidence`, `overload`."""
+    timed: tuple[float, float] | None = None
+    """In the shadow, of a sample: seconds that this version and the champion each took to score these rows alone."""
 
 
 @dataclass(slots=True)

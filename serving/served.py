@@ -11,7 +11,7 @@ from configs.serving import StandIn
 from serving.engine.engine import Engine
 from serving.errors import NotFound, Refused, Unavailable
 from serving.records import Part, Role, Rows, Scores
-from serving.routes.route import arm as goes_to_challenger
+from tasks.rollout.draw import to_challenger
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ class Arms:
     retired: Arm | None = None
     share: float = 0.0
     """Of the entities, that the challenger answers."""
-    shadow: bool = False
+    shadow: float = 0.0
+    """Of the entities that the champion answers, whose rows the challenger scores too."""
     salt: str = ""
 
     @property
@@ -74,7 +75,7 @@ class ServedCase:
         champion, challenger = (arms.champion, Role.champion), (arms.challenger or arms.champion, Role.challenger)
         if version is not None:
             return [self._pinned(arms, version)]
-        moved = [goes_to_challenger(arms.salt, entity or request_id, arms.share) for entity in rows.entities]
+        moved = [to_challenger(arms.salt, entity or request_id, arms.share) for entity in rows.entities]
         if all(moved) or not any(moved):
             return [(*(challenger if moved[0] else champion), None)]
         return [
@@ -121,7 +122,7 @@ class ServedCase:
         except Exception:  # whatever a model does, its fallback answers
             log.exception("%s: version %s failed to answer", self.case.name, arm.version)
             return None, "error"
-        if len(scores) != rows.count or not _finite(scores):
+        if len(scores) != rows.count or not finite(scores):
             log.error("%s: version %s gave no finite number for each row", self.case.name, arm.version)
             return None, "error"
         return scores, ""
@@ -199,7 +200,8 @@ def _as_scores(answer: StandIn, classes: Sequence[str | int | bool]) -> float | 
     return one
 
 
-def _finite(scores: Scores) -> bool:
+def finite(scores: Scores) -> bool:
+    """Whether every score is a number one can answer with."""
     if len(scores) == 1 and isinstance(scores[0], float):
         return math.isfinite(scores[0])
     return all(math.isfinite(one) if isinstance(one, float) else all(map(math.isfinite, one)) for one in scores)

@@ -1,4 +1,8 @@
-"""Shadow: the challenger scores what the champion answered, after the answer and off its path."""
+"""Shadow: the challenger scores what the champion answered, or a share of it, after the answer and off its path.
+
+Of a sample both models score one request by itself, one right after the other, so that what the challenger would take
+to answer can be compared: a batch says nothing about that.
+"""
 
 import asyncio
 import contextlib
@@ -10,8 +14,9 @@ from dataclasses import dataclass
 
 from serving.engine.engine import Engine
 from serving.metrics import Metrics
-from serving.records import Part, Role, Rows
-from serving.served import Arm, ServedCase
+from serving.records import Part, Role, Rows, Scores
+from serving.served import Arm, Arms, ServedCase, finite
+from tasks.rollout.draw import in_shadow
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +28,8 @@ _ROWS_AT_ONCE = 128
 _ROWS_OF_A_PIPELINE = 1024
 _PIPELINE_SECONDS = 0.5
 """A pipeline costs the same for a row and for hundreds, and whoever is answered by one waits meanwhile: fewer turns."""
+_TIMED_EVERY_SECONDS = 1.0
+"""Of each case: a pipeline takes milliseconds for it, in a thread that answers users too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,22 @@ class Answered:
     request_id: str
     received: float
     trace: str | None
+
+    def drawn(self, arms: Arms) -> list[int] | None:
+        """Positions of the rows that the challenger scores too; None for all of them."""
+        if arms.shadow == 1:
+            return None
+        units = (entity or self.request_id for entity in self.rows.entities)
+        return [position for position, unit in enumerate(units) if in_shadow(arms.salt, unit, arms.shadow)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What of a request is to be scored."""
+
+    answered: Answered
+    positions: list[int] | None
+    rows: Rows
 
 
 Record = Callable[[Answered, Part], None]
@@ -73,6 +96,7 @@ class Shadow:
         self._metrics = metrics
         self._record = record
         self._queues: defaultdict[ServedCase, _Queue] = defaultdict(_Queue)
+        self._timed_at: defaultdict[ServedCase, float] = defaultdict(float)
 
     def offer(self, answered: Answered) -> None:
         """Take a request for later, or drop and count it when too many wait."""
@@ -97,33 +121,75 @@ class Shadow:
     async def _turn(self, *, ripe: bool = False) -> None:
         for served, queue in [*self._queues.items()]:
             while queue.waiting:
-                arm = served.arms.challenger
-                if arm is None or not served.arms.shadow:
+                arms = served.arms
+                arm = arms.challenger
+                if arm is None or not arms.shadow:
                     queue.take(queue.rows)
                     break
                 if not ripe and not queue.ripe(arm.engine):
                     break
                 batch = queue.take(_ROWS_AT_ONCE if arm.engine.immediate else _ROWS_OF_A_PIPELINE)
-                await self._score_with(served, arm, batch)
+                if drawn := _drawn(batch, arms):
+                    await self._score_with(served, arm, drawn)
                 await asyncio.sleep(0)  # requests that came meanwhile go first
 
-    async def _score_with(self, served: ServedCase, arm: Arm, batch: list[Answered]) -> None:
+    async def _score_with(self, served: ServedCase, arm: Arm, batch: list[_Drawn]) -> None:
         began = time.perf_counter()
-        rows = _together([answered.rows for answered in batch])
+        rows = _together([drawn.rows for drawn in batch])
         try:
-            scores = arm.engine.score(rows) if arm.engine.immediate else await arm.engine.submit(rows)
+            scores = await _scored(arm.engine, rows)
         except Exception:  # a challenger that fails in the shadow is counted and seen, and disturbs nobody
             log.exception("%s: version %s failed in the shadow", served.case.name, arm.version)
             self._metrics.shadow_dropped[(served.case.name,)] += rows.count
             return
         seconds = (time.perf_counter() - began) / len(batch)
+        timed = await self._timed(served, arm, batch[0].rows)
         start = 0
-        for answered in batch:
-            mine = scores[start : start + answered.rows.count]
-            start += answered.rows.count
-            part = Part(None, arm.version, Role.shadow, mine, arm.engine.classes)
-            self._metrics.answered(served.case.name, [part], answered.rows.count, seconds)
-            self._record(answered, part)
+        for number, drawn in enumerate(batch):
+            mine = scores[start : start + drawn.rows.count]
+            start += drawn.rows.count
+            part = Part(drawn.positions, arm.version, Role.shadow, mine, arm.engine.classes)
+            part.timed = None if number else timed
+            self._metrics.answered(served.case.name, [part], drawn.rows.count, seconds)
+            self._record(drawn.answered, part)
+
+    async def _timed(self, served: ServedCase, arm: Arm, rows: Rows) -> tuple[float, float] | None:
+        """Seconds that the challenger and the champion take for one request; None while it is not time, or one fails.
+
+        Both have just scored others, so that neither is the cold one.
+        """
+        champion, now = served.arms.champion, time.monotonic()
+        if champion is None or now - self._timed_at[served] < _TIMED_EVERY_SECONDS:
+            return None
+        self._timed_at[served] = now
+        taken = []
+        for engine in (arm.engine, champion.engine):
+            began = time.perf_counter()
+            try:
+                await _scored(engine, rows)
+            except Exception:  # noqa: BLE001 - failures are counted where scores are wanted, not where time is taken
+                return None
+            taken.append(time.perf_counter() - began)
+        return taken[0], taken[1]
+
+
+def _drawn(batch: list[Answered], arms: Arms) -> list[_Drawn]:
+    found = []
+    for answered in batch:
+        positions = answered.drawn(arms)
+        if positions is None or len(positions) == answered.rows.count:
+            found.append(_Drawn(answered, None, answered.rows))
+        elif positions:
+            found.append(_Drawn(answered, positions, answered.rows.take(positions)))
+    return found
+
+
+async def _scored(engine: Engine, rows: Rows) -> Scores:
+    """A finite score for each row. Raises what the model raises, or ValueError."""
+    scores = engine.score(rows) if engine.immediate else await engine.submit(rows)
+    if len(scores) != rows.count or not finite(scores):
+        raise ValueError("it gave no finite number for each row")
+    return scores
 
 
 def _together(all_rows: list[Rows]) -> Rows:

@@ -1,6 +1,7 @@
 """What travels between rooms: small frozen records that name files, digests, rows and reasons."""
 
 import hashlib
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
@@ -245,6 +246,55 @@ class Evaluation(Record):
     decision: Decision
 
 
+class Likeness(Record):
+    """A model that was fitted again beside its twin, which was judged: both on the rows that judged."""
+
+    rows: int
+    unusable_predictions: int = 0
+    difference: Interval | None
+    """Of the gate's metric, fitted again minus twin, paired; None where it is not defined."""
+    change: float | None
+    """Mean distance of the two predictions, as a share of the mean distance of the twin's from the labels; None where
+    they cannot be compared."""
+    latency_ms: float
+    model_mb: float
+    faithful: bool
+    """The saved artifact loads, and answers the input example as the fitted model did."""
+    predictions_sha256: str
+    """Digest of the predictions of the model fitted again, bit for bit."""
+
+
+class Refit(Record):
+    """Whether an accepted candidate was fitted again on the rows that judged it too, and which of the two serves."""
+
+    case: str
+    asked: bool
+    """`gate.refit`."""
+    candidate: Candidate | None = None
+    """The model fitted again; None where nothing was, or could be, fitted."""
+    likeness: Likeness | None = None
+    reasons: tuple[Reason, ...] = ()
+    """Every rule about it, and how it stands to them."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether the model fitted again takes the place of its twin."""
+        return self.candidate is not None and not self.against
+
+    @property
+    def against(self) -> tuple[Reason, ...]:
+        return tuple(reason for reason in self.reasons if not reason.passed)
+
+    def __str__(self) -> str:
+        if self.against:
+            why = "; ".join(f"{reason.rule}: {reason.text}" for reason in self.against)
+            return f"no: {why}. The model that was judged takes its place"
+        if self.candidate is None:
+            return "no: the candidate was not accepted" if self.asked else "no: gate.refit is off"
+        last = self.candidate.train_end - timedelta(days=1)
+        return f"on {self.candidate.rows:,} rows up to {last:%Y-%m-%d}, those that judged it too"
+
+
 class CodeVersion(Record):
     """The code a model was made with: a revision, and what was not committed on top of it."""
 
@@ -296,13 +346,14 @@ class Traffic(Record):
     """The version it was decided for: another one starts without a share."""
     share: float = Field(0.0, ge=0, le=1)
     """Of the entities, that the challenger answers."""
-    shadow: bool = False
-    """The challenger scores what the champion answers too, for the log only."""
+    shadow: float = Field(0.0, ge=0, le=1)
+    """Of the entities that the champion answers, whose rows the challenger scores too, for the log only."""
     salt: str = Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")
     """What the entities are drawn by: the same salt keeps everybody on the side they are on."""
 
     def __str__(self) -> str:
-        shadow = ", and shadows the rest" if self.shadow else ""
+        rest = "the rest" if self.shadow == 1 else f"{100 * self.shadow:g} % of the rest"
+        shadow = f", and shadows {rest}" if self.shadow else ""
         return f"the challenger answers {100 * self.share:g} %{shadow}"
 
 
@@ -312,7 +363,7 @@ class Stage(Record):
     name: str
     kind: Literal["load", "shadow", "canary", "ab", "warm"]
     share: float = Field(0.0, ge=0, le=1)
-    shadow: bool = False
+    shadow: float = Field(0.0, ge=0, le=1)
     hours: float = 0.0
     requests: int = 0
     labels: int = 0

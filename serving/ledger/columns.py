@@ -35,6 +35,8 @@ _AFTER = {
     "role": pa.string(),
     "fallback": pa.string(),
     "contract_version": pa.int64(),
+    "scoring_seconds": pa.float64(),
+    "champion_scoring_seconds": pa.float64(),
     "trace": pa.string(),
 }
 COMMON = pa.schema({**_BEFORE, "probability": pa.float64(), **_AFTER})
@@ -102,6 +104,9 @@ class Gathered:
         others["role"] += [part["role"]] * count
         others["fallback"] += [part["fallback"]] * count
         others["contract_version"] += [entry["contract"]] * count
+        ours, champions = part.get("timed") or (None, None)
+        others["scoring_seconds"] += [ours] * count
+        others["champion_scoring_seconds"] += [champions] * count
         others["trace"] += [entry["trace"]] * count
 
     def table(self) -> pa.Table:

@@ -57,6 +57,7 @@ def encode_entry(  # noqa: PLR0913, PLR0917 - a record in between would cost eve
                     "scores": part.scores,
                     "classes": part.classes,
                     "fallback": part.fallback,
+                    "timed": part.timed,
                 }
                 for part in parts
             ],
@@ -100,6 +101,7 @@ def _values(column: list[Any], type_: ColumnType) -> list[Value]:
 
 
 def _part(part: dict[str, Any]) -> Part:
+    timed = part.get("timed")  # entries that were written before it was kept have none
     return Part(
         rows=part["rows"],
         version=part["version"],
@@ -107,4 +109,5 @@ def _part(part: dict[str, Any]) -> Part:
         scores=part["scores"],
         classes=tuple(part["classes"]),
         fallback=part["fallback"],
+        timed=(timed[0], timed[1]) if timed else None,
     )

@@ -26,7 +26,7 @@ def compose(standing: Standing, ready: Mapping[str, RouteEntry], before: CaseRou
         "challenger": challenger,
         "retired": _unless(retired, champion),
         "share": standing.traffic.share if challenger else 0.0,
-        "shadow": standing.traffic.shadow and challenger is not None,
+        "shadow": standing.traffic.shadow if challenger else 0.0,
     }
 
 

@@ -233,7 +233,7 @@ def _by_role(known: Known) -> list[ModelVersion]:
 def _worded(routes: CaseRoutes) -> str:
     named = {"champion": routes.champion, "challenger": routes.challenger, "retired": routes.retired}
     who = ", ".join(f"{role} {entry.version} ({entry.engine})" for role, entry in named.items() if entry)
-    shadow = ", shadowing" if routes.shadow else ""
+    shadow = f", shadowing {routes.shadow:g}" if routes.shadow else ""
     return f"generation {routes.generation}: {who or 'nobody'}; challenger's share {routes.share:g}{shadow}"
 
 

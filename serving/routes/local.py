@@ -49,7 +49,8 @@ class CaseRoutes(Record):
     retired: RouteEntry | None = None
     share: float = Field(0.0, ge=0, le=1)
     """Of the entities, that the challenger answers."""
-    shadow: bool = False
+    shadow: float = Field(0.0, ge=0, le=1)
+    """Of the entities that the champion answers, whose rows the challenger scores too."""
 
     @property
     def entries(self) -> tuple[RouteEntry, ...]:

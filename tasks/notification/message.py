@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tasks.triage.incident import Incident, Moment
+from tasks.triage.incident import ROLLOUT, Incident, Moment
 from tasks.verdicts import Action
 
 _DONE = {
@@ -54,4 +54,7 @@ def _since(incident: Incident) -> str:
 def _done(incident: Incident) -> str:
     held = f"; `{incident.held_back}` was held back" if incident.held_back else ""
     run = f" (run {incident.run})" if incident.run else ""
-    return _DONE[incident.action] + held + run
+    done = (
+        f"version {incident.version} answers nobody any more" if incident.monitor == ROLLOUT else _DONE[incident.action]
+    )
+    return done + held + run

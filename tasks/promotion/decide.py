@@ -14,8 +14,8 @@ from tasks.adapters.turns import alone
 from tasks.errors import DecisionUnexplained, NotAnApprover, NotApprovable, NothingToRollBackTo
 from tasks.promotion.proof import prove, training_record
 from tasks.records import Approval, Event, Registered, Rollout, Ruling, Status
-from tasks.rollout.contract import breaking
-from tasks.rollout.errors import ContractDiffers, RolloutUnderWay
+from tasks.rollout.contract import breaking, unfit
+from tasks.rollout.errors import ContractDiffers, RolloutUnderWay, RolloutUnfit
 from tasks.rollout.stages import begin, traffic_of
 
 log = logging.getLogger(__name__)
@@ -301,6 +301,8 @@ def _planned(desk: Desk, version: ModelVersion, champion: ModelVersion, approval
     params = desk.project.params(desk.case).rollout
     if params.strategy == "direct" or desk.project.place.rollout == "direct":
         return None
+    if problems := unfit(desk.project.case(desk.case), params):
+        raise RolloutUnfit(desk.case, problems)
     return begin(version.version, champion.version, params, approval.share, approval.at)
 
 

@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 
 def set_traffic(  # noqa: PLR0913 - who, how much, and why
-    project: Project, case: str, version: str | None, *, share: float, shadow: bool, why: Why
+    project: Project, case: str, version: str | None, *, share: float, shadow: float, why: Why
 ) -> Traffic:
-    """Let the challenger `version` answer `share` of the entities, and shadow the others if `shadow`.
+    """Let the challenger `version` answer `share` of the entities, and score `shadow` of the others.
 
     What is so already changes nothing. Taking everything away from a challenger asks for no proof of its file.
     Raises NoChallenger, NotApprovable if another version is challenger, NotAnApprover, RolloutUnderWay while a rollout
@@ -40,7 +40,7 @@ def set_traffic(  # noqa: PLR0913 - who, how much, and why
         return _share(desk, version, share, shadow, why)
 
 
-def _share(desk: Desk, version: str, share: float, shadow: bool, why: Why) -> Traffic:
+def _share(desk: Desk, version: str, share: float, shadow: float, why: Why) -> Traffic:
     # Each challenger draws its own entities: not the same people are the first to meet every new model.
     traffic = Traffic(challenger=version, share=share, shadow=shadow, salt=f"{desk.case}/{version}")
     event = Event(

@@ -1,6 +1,7 @@
-"""What of a challenger would break the clients of the champion; pure."""
+"""What of a challenger would break the clients of the champion, and what of a rollout its case cannot have; pure."""
 
-from configs.case import Contract
+from configs.case import Case, Contract, Problem
+from configs.rollout import RolloutParams
 from tasks.records import Candidate
 
 
@@ -16,4 +17,15 @@ def breaking(champion: Candidate, challenger: Candidate, contract: Contract) -> 
     if set(challenger.classes) != set(champion.classes):
         ours, theirs = (", ".join(map(str, c.classes)) or "a number" for c in (challenger, champion))
         problems.append(f"it answers {ours}, the champion {theirs}")
+    return problems
+
+
+def unfit(case: Case, params: RolloutParams) -> list[str]:
+    """What the case's `rollout` asks for and cannot get; empty if it can begin."""
+    problems = []
+    if params.costs and case.problem is not Problem.binary:
+        problems.append(f"`costs` judges yes and no, and this is a {case.problem} case")
+    kept = case.serving.log
+    if params.shadow.share < 1 and "entity" in (*kept.hashed, *kept.dropped):
+        problems.append("`shadow.share` draws entities, and the prediction log does not keep them as they are")
     return problems

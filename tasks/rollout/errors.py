@@ -4,6 +4,7 @@ EvergreenError
 └── RefusedError                 (tasks.errors)
     ├── RolloutUnderWay          another one has begun for the case
     ├── NothingRollsOut          nothing was approved, or it is over
+    ├── RolloutUnfit             what params.yaml asks of it, its case cannot have
     ├── ContractDiffers          clients of the champion could not be answered by the challenger
     └── NotInThisState           a pause of what is paused, an answer where nobody asked
 """
@@ -26,6 +27,14 @@ class NothingRollsOut(RefusedError):
         super().__init__(
             f"Nothing of `{case}` is rolling out. A rollout begins when a version that passed the gate is approved; "
             f"`evergreen status {case}` shows which wait for it."
+        )
+
+
+class RolloutUnfit(RefusedError):
+    def __init__(self, case: str, problems: Sequence[str]) -> None:
+        super().__init__(
+            f"The rollout that params.yaml asks for cannot be done for `{case}`: {'; '.join(problems)}. Nothing was "
+            "changed. Mend its section `rollout`, and approve again."
         )
 
 

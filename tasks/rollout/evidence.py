@@ -6,16 +6,20 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from configs.case import Problem
 from configs.rollout import Costs
 from tasks.evaluation.predictions import Floats
 from tasks.records import Rollout, Stage
+from tasks.rollout.draw import in_shadow
 from tasks.rollout.expected import Expected, distances, levels, shifts
 from tasks.rollout.losses import loss_of, row_costs, row_losses
 from tasks.rollout.pairs import matched, same_rows
+from tasks.rollout.stages import traffic_of
 
 COLUMNS = ("request_id", "row", "role", "model_version", "fallback", "received_at", "answered_at", "prediction")
+TIMED = ("scoring_seconds", "champion_scoring_seconds")
 FAILURES = frozenset({"error", "timeout", "overload"})
 _SETTLE = timedelta(seconds=10)
 """The shadow comes after the answer: rows younger than this may still wait for it."""
@@ -26,10 +30,11 @@ def _none() -> Floats:
     return _NONE
 
 
-def columns_of(problem: Problem) -> tuple[str, ...]:
+def columns_of(problem: Problem, state: Rollout) -> tuple[str, ...]:
     """The columns of the prediction log that evidence is made of."""
+    shadow = ((*TIMED, "entity") if state.stage.shadow < 1 else TIMED) if state.stage.shadow else ()
     more = {Problem.binary: ("probability",), Problem.multiclass: ("probability", "probabilities", "classes")}
-    return (*COLUMNS, *more.get(problem, ()))
+    return (*COLUMNS, *more.get(problem, ()), *shadow)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class Seen:
 class Watched:
     """Whose rows are whose in a rollout, and what is expected of them."""
 
+    case: str
     problem: Problem
     state: Rollout
     expected: Expected
@@ -104,14 +110,25 @@ class Watched:
         theirs, ours = same_rows(champion, challenger)
         both = champion.iloc[theirs], challenger.iloc[ours]
         losses, costs = self._paired(outcomes)
+        would_take, took = _timed(*both)
         return Seen(
             rows=len(ours),
-            failed=_unanswered(champion, challenger, theirs, period),
+            failed=_unanswered(champion[self._drawn(champion, period.stage)], challenger, period),
+            seconds=would_take,
+            champion_seconds=took,
             distances=distances(self.problem, *both, self.expected.scale),
             shifts=shifts(self.problem, *both, self.expected.scale),
             losses=losses,
             costs=costs,
         )
+
+    def _drawn(self, rows: pd.DataFrame, stage: Stage) -> NDArray[np.bool_]:
+        """Of the champion's rows, those that the shadow was to score."""
+        if stage.shadow == 1 or rows.empty:
+            return np.ones(len(rows), dtype=np.bool_)
+        salt = traffic_of(self.case, self.state).salt
+        units = rows["entity"].fillna(rows["request_id"])
+        return np.array([in_shadow(salt, unit, stage.shadow) for unit in units])
 
     def _paired(self, outcomes: pd.DataFrame) -> tuple[Floats, Floats]:
         champion = outcomes[(outcomes["role"] == "champion") & (outcomes["model_version"] == self.state.champion)]
@@ -195,10 +212,25 @@ def _marked(marked: "pd.Series[bool]") -> float:
     return float(marked.mean()) if len(marked) else 0.0
 
 
-def _unanswered(champion: pd.DataFrame, challenger: pd.DataFrame, theirs: np.ndarray, period: Period) -> Floats:
+def _timed(champion: pd.DataFrame, challenger: pd.DataFrame) -> tuple[Floats, Floats]:
+    """What requests would have taken if the challenger had scored them, and what they took; of those that were timed.
+
+    Both models scored such a request once more by itself: the difference is what the challenger would have added.
+    """
+    both = pd.DataFrame({
+        "request_id": champion["request_id"].to_numpy(),
+        "took": (champion["answered_at"] - champion["received_at"]).dt.total_seconds().to_numpy(),
+        "more": challenger["scoring_seconds"].to_numpy(float) - challenger["champion_scoring_seconds"].to_numpy(float),
+    })  # fmt: skip
+    once = both.dropna().drop_duplicates("request_id")
+    return (once["took"] + once["more"]).to_numpy(np.float64), once["took"].to_numpy(np.float64)
+
+
+def _unanswered(champion: pd.DataFrame, challenger: pd.DataFrame, period: Period) -> Floats:
     """For each of the champion's rows that the shadow had time to score, 1 where it did not."""
     if challenger.empty:
         return _NONE
+    theirs, _ = same_rows(champion, challenger)
     scored = np.zeros(len(champion), dtype=np.bool_)
     scored[theirs] = True
     began = champion.iloc[theirs]["answered_at"].min() if len(theirs) else challenger["answered_at"].min()

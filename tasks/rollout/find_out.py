@@ -14,7 +14,7 @@ from tasks.adapters.registry import Registry
 from tasks.monitoring.answers import Answers
 from tasks.records import Reason, Rollout
 from tasks.rollout.arms import size_stated
-from tasks.rollout.evidence import Watched, columns_of
+from tasks.rollout.evidence import TIMED, Watched, columns_of
 from tasks.rollout.expected import Expected, expected
 from tasks.rollout.gates import Gates
 from tasks.rollout.shares import periods
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 Outcomes = Callable[[datetime, datetime, Sequence[str]], pd.DataFrame]
 """Rows of the prediction log answered in `[start, end)` with their labels, as far as known: these columns of them."""
 _KNOWN = ("label", "labelled_at")
-_NOT_JOINED = frozenset({"received_at"})
-"""When a request came is of no use to whoever joins labels."""
+_NOT_JOINED = frozenset({"received_at", "entity", *TIMED})
+"""Of no use to whoever looks at labels."""
 _OURS = "smoke-"
 
 
@@ -35,9 +35,9 @@ def find_out(  # noqa: PLR0913, PLR0917 - whose rollout, what to read it from, a
     """Every rule of the stage, and how the challenger stands to it now. Raises StoreUnreachable or LogUnreadable."""
     case, params = project.case(case_name), project.params(case_name).rollout
     hoped = evaluated(project, case_name, state)
-    watched = Watched(case.problem, state, hoped, params.costs)
+    watched = Watched(case_name, case.problem, state, hoped, params.costs)
     spans = periods(History(project).events(case_name), state, at)
-    columns = columns_of(case.problem)
+    columns = columns_of(case.problem, state)
     start = spans[0].start
     rows = _frame(answers, start, at, columns, params.sample)
     known = outcomes(start, at, (*(name for name in columns if name not in _NOT_JOINED), *_KNOWN))

@@ -46,9 +46,8 @@ class Gates:
     def reasons(self, seen: Seen) -> tuple[Reason, ...]:
         """Every rule of the stage, and how the challenger stands to it."""
         kind = self.state.stage.kind
-        technical: tuple[Reason, ...] = (self._errors(seen),)
-        if kind != "shadow":
-            technical = (*technical, self._fallbacks(seen), *self._latency(seen))
+        fallbacks = () if kind == "shadow" else (self._fallbacks(seen),)
+        technical = (self._errors(seen), *fallbacks, *self._latency(seen))
         if kind == "warm":
             return technical
         if kind == "ab":

@@ -16,14 +16,16 @@ class Served(Record):
     champion: str
     challenger: str | None = None
     share: float = 0.0
-    shadow: bool = False
+    shadow: float = 0.0
+    """Of what the champion answers, scored by the challenger too."""
     by: str
     reason: str
 
     def __str__(self) -> str:
         arms = ((self.champion, 1 - self.share), (self.challenger, self.share))
         answered = ", ".join(f"{version}: {100 * share:g} %" for version, share in arms if share)
-        return f"{answered}; {self.challenger} in the shadow" if self.shadow else answered
+        of = "" if self.shadow == 1 else f" of {100 * self.shadow:g} %"
+        return f"{answered}; {self.challenger} in the shadow{of}" if self.shadow else answered
 
 
 def served(events: Sequence[Event]) -> list[Served]:

@@ -31,7 +31,7 @@ class Next:
 def plan(params: RolloutParams, starting_share: float) -> tuple[Stage, ...]:
     """The stages of the case's strategy. Steps below `starting_share` are left out, and it becomes the first."""
     load = Stage(name="load check", kind="load")
-    shadow = _held(params.shadow, name="shadow", kind="shadow", shadow=True)
+    shadow = Stage(name="shadow", kind="shadow", shadow=params.shadow.share, **_hold(params.shadow))
     warm = Stage(name="warm", kind="warm", hours=params.warm_hours)
     steps = dict.fromkeys(
         (*([starting_share] if starting_share else []), *(s for s in params.steps if s > starting_share))
@@ -74,7 +74,7 @@ def traffic_of(case: str, state: Rollout) -> Traffic:
     return Traffic(
         challenger=state.version,
         share=state.stage.share if given else 0.0,
-        shadow=given and state.stage.shadow,
+        shadow=state.stage.shadow if given else 0.0,
         # Each challenger draws its own entities: not the same people are the first to meet every new model.
         salt=f"{case}/{state.version}",
     )
@@ -140,13 +140,11 @@ def _is_late(state: Rollout, now: datetime) -> bool:
 def _step(hold: Hold, share: float) -> Stage:
     # Where everybody is answered by the challenger, there is nobody to set its labels against.
     hold = hold.model_copy(update={"labels": 0}) if share == 1 else hold
-    return _held(hold, name=f"canary {100 * share:g} %", kind="canary", share=share)
+    return Stage(name=f"canary {100 * share:g} %", kind="canary", share=share, **_hold(hold))
 
 
-def _held(
-    hold: Hold, *, name: str, kind: Literal["shadow", "canary"], share: float = 0.0, shadow: bool = False
-) -> Stage:
-    return Stage(name=name, kind=kind, share=share, shadow=shadow, **hold.model_dump())
+def _hold(hold: Hold) -> dict[str, float]:
+    return {name: getattr(hold, name) for name in Hold.model_fields}
 
 
 def _asking(stages: list[Stage]) -> tuple[Stage, ...]:

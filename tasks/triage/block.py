@@ -1,13 +1,14 @@
-"""block: a case that triage blocked is not trained until the verdict clears or somebody lifts it; taking incidents."""
+"""block: a blocked case is not trained until the verdict clears or somebody lifts it; taking and closing incidents."""
 
 import logging
+from datetime import datetime
 
 from configs.project import Project
 from tasks.adapters.incidents import Incidents
 from tasks.adapters.turns import alone
 from tasks.errors import DecisionUnexplained
-from tasks.triage.errors import NothingBlocked, TrainingBlocked
-from tasks.triage.incident import Incident
+from tasks.triage.errors import ClosesByItself, NothingBlocked, TrainingBlocked
+from tasks.triage.incident import ROLLOUT, Incident
 
 log = logging.getLogger(__name__)
 
@@ -45,3 +46,21 @@ def acknowledge(project: Project, number: int, by: str) -> Incident:
         taken = incident.model_copy(update={"acknowledged_by": incident.acknowledged_by or by})
         incidents.keep([taken])
     return taken
+
+
+def close(project: Project, number: int, by: str, reason: str, at: datetime) -> Incident:
+    """Close an incident about a version that was taken back; one that is closed stays as it is.
+
+    Raises NoSuchIncident, ClosesByItself, DecisionUnexplained.
+    """
+    if not by.strip() or not reason.strip():
+        raise DecisionUnexplained
+    incidents = Incidents(project)
+    with alone(project, f"{incidents.one(number).case}.triage"):
+        incident = incidents.one(number)
+        if incident.monitor != ROLLOUT:
+            raise ClosesByItself(number, incident.monitor)
+        if incident.closed_at is None:
+            incident = incident.model_copy(update={"closed_at": at, "closed_by": f"{by}: {reason}"})
+            incidents.keep([incident])
+    return incident

@@ -4,7 +4,8 @@ EvergreenError                   (configs.errors)
 └── RefusedError                 (tasks.errors)
     ├── TrainingBlocked          an incident keeps the case from being trained
     ├── NoSuchIncident
-    └── NothingBlocked           there is no block to lift
+    ├── NothingBlocked           there is no block to lift
+    └── ClosesByItself           a monitor opened it, and its verdict closes it
 """
 
 from collections.abc import Sequence
@@ -30,3 +31,11 @@ class NoSuchIncident(RefusedError):
 class NothingBlocked(RefusedError):
     def __init__(self, case: str) -> None:
         super().__init__(f"Training of `{case}` is not blocked; `evergreen incidents` shows what is open.")
+
+
+class ClosesByItself(RefusedError):
+    def __init__(self, incident: int, monitor: str) -> None:
+        super().__init__(
+            f"Incident {incident} is open because `{monitor}` alarms, and closes when its verdict clears. Mend what it "
+            f"tells of; `evergreen incidents ack {incident} --by YOU` says that you do."
+        )

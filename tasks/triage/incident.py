@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
+from configs.alerts import AlertParams
 from tasks.records import Record
 from tasks.triage.choice import Concern
 from tasks.triage.rules import cause_of
 from tasks.verdicts import Action, Answer, Monitor, Triaged, Verdict
+
+ROLLOUT: Literal["rollout"] = "rollout"
+"""What an incident is about that no monitor opened: a version that was taken away from users."""
 
 
 class Incident(Record):
@@ -17,11 +22,11 @@ class Incident(Record):
 
     id: int = Field(ge=1)
     case: str
-    monitor: Monitor
+    monitor: Monitor | Literal["rollout"]
     cause: str
     """What makes two alarms one incident."""
     version: str | None
-    """The champion it is about."""
+    """The version it is about."""
     opened_at: AwareDatetime
     """The as-of of the first alarm."""
     seen_at: AwareDatetime
@@ -43,6 +48,8 @@ class Incident(Record):
     acknowledged_by: str | None = None
     lifted_by: str | None = None
     """Who lifted the block, and why."""
+    closed_by: str | None = None
+    """Who closed it, and why, where it was a person."""
     closed_at: AwareDatetime | None = None
 
 
@@ -70,6 +77,16 @@ class Change:
 
     incident: Incident
     moment: Moment | None
+
+
+def alerts_about(changes: Sequence[Change], alerts: AlertParams, at: datetime) -> list[Alert]:
+    """One for each change that people are to be told of, and each channel; the log where a place names none."""
+    return [
+        Alert(incident=change.incident.id, moment=change.moment, channel=channel, made_at=at)
+        for change in changes
+        if change.moment
+        for channel in alerts.channels or ("log",)
+    ]
 
 
 _URGENCY = (
@@ -101,7 +118,7 @@ def follow(
     changes = []
     for incident in open_ones:
         asked = asked_for.pop(incident.cause, None)
-        verdict = standing.get(incident.monitor)
+        verdict = standing.get(incident.monitor) if isinstance(incident.monitor, Monitor) else None
         if asked:
             changes.append(_again(incident, asked, triaged))
         elif verdict and verdict.answer is Answer.clear and verdict.as_of >= incident.seen_at:

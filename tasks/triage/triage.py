@@ -15,7 +15,7 @@ from tasks.adapters.turns import alone
 from tasks.records import Ruling, Status
 from tasks.triage.choice import Choice, choose
 from tasks.triage.guards import TRAININGS, Held, Past, hold_back
-from tasks.triage.incident import Alert, follow
+from tasks.triage.incident import alerts_about, follow
 from tasks.triage.rules import Facts, Ruled, cause_of, fitting
 from tasks.triage.volume import rows_since
 from tasks.verdicts import Monitor, Triaged, Verdict
@@ -102,13 +102,7 @@ class _Desk:
     def _follow(self, triaged: Triaged, choice: Choice) -> None:
         open_ones = self.incidents.all(self.case.name, only_open=True)
         changes = follow(open_ones, triaged, choice.concerns, self.standing, self.incidents.next_id())
-        channels = self.project.place.alerts.channels or ("log",)
-        alerts = [
-            Alert(incident=change.incident.id, moment=change.moment, channel=channel, made_at=self.as_of)
-            for change in changes
-            if change.moment
-            for channel in channels
-        ]
+        alerts = alerts_about(changes, self.project.place.alerts, self.as_of)
         self.incidents.keep([change.incident for change in changes], alerts)
 
     def _champion(self) -> _Champion:

@@ -118,7 +118,7 @@ def test_traffic_is_taken_from_a_challenger_whose_file_is_broken(succession: Pro
     share(succession, shadow=True)
     stored_model(succession, "3").unlink()
     assert share(succession, share=0.0).share == 0
-    assert Registry(succession).traffic("bikes").shadow is False
+    assert Registry(succession).traffic("bikes").shadow == 0
     assert last_event(succession).reason.startswith("the challenger answers 0 %: ")
 
 

@@ -10,6 +10,7 @@ import pytest
 from configs.case import Problem
 from configs.rollout import Costs, RolloutParams
 from tasks.records import Rollout
+from tasks.rollout.draw import in_shadow
 from tasks.rollout.evidence import Period, Seen, Watched, columns_of
 from tasks.rollout.expected import Expected, expected
 from tasks.rollout.losses import loss_of, row_costs, row_losses
@@ -21,11 +22,15 @@ END = AT + timedelta(hours=1)
 EXPECTED = Expected(rows=100, disagreement=0.1, shift=0.0, scale=1.0, champion_loss=0.5, deviation=0.4)
 
 
-def state(number: int) -> Rollout:
-    found = begin("3", "2", RolloutParams(steps=(0.5, 1.0)), 0.5, AT)
+def state(number: int, shadow: float = 1.0) -> Rollout:
+    params = RolloutParams.model_validate({"steps": (0.5, 1.0), "shadow": {"share": shadow}})
+    found = begin("3", "2", params, 0.5, AT)
     for _ in range(number):
         found = following(found, (), AT)
     return found
+
+
+COLUMNS = columns_of(Problem.binary, state(1, shadow=0.5))
 
 
 def row(number: int, role: str, version: str | None, probability: float, **more: Any) -> dict[str, Any]:
@@ -40,17 +45,22 @@ def row(number: int, role: str, version: str | None, probability: float, **more:
         "answered_at": answered,
         "prediction": int(probability >= 0.5),
         "probability": probability,
+        "scoring_seconds": None,
+        "champion_scoring_seconds": None,
+        "entity": None,
         **more,
     }
 
 
-def seen(number: int, rows: list[dict[str, Any]], labels: dict[int, float] | None = None, **more: Any) -> Seen:
-    answers = pd.DataFrame(rows, columns=columns_of(Problem.binary))
+def seen(
+    number: int, rows: list[dict[str, Any]], labels: dict[int, float] | None = None, shadow: float = 1.0, **more: Any
+) -> Seen:
+    answers = pd.DataFrame(rows, columns=COLUMNS)
     known = answers.assign(
         label=answers["request_id"].str[1:].astype(int).map(labels or {}), labelled_at=answers["answered_at"]
     )
-    now = state(number)
-    return Watched(Problem.binary, now, EXPECTED, **more).seen(
+    now = state(number, shadow)
+    return Watched("bikes", Problem.binary, now, EXPECTED, **more).seen(
         [Period(now.stage, AT, END)], answers, known[known["label"].notna()]
     )
 
@@ -63,6 +73,33 @@ def test_in_the_shadow_the_same_row_is_compared() -> None:
     assert sorted(found.shifts) == pytest.approx([-0.2, 0.1])
     assert sorted(found.losses) == pytest.approx(sorted([np.log(0.8 / 0.7), np.log(0.8 / 0.6)]))
     assert found.failed.tolist() == [0, 0, 1], "one of the champion's rows was not scored in the shadow"
+
+
+def test_in_the_shadow_a_request_would_have_taken_longer_by_what_its_scoring_takes_longer() -> None:
+    timed = {"scoring_seconds": 0.003, "champion_scoring_seconds": 0.001}
+    rows = [row(1, "champion", "2", 0.2), row(1, "champion", "2", 0.2, row=1), row(2, "champion", "2", 0.8)]
+    rows += [
+        row(1, "shadow", "3", 0.6, **timed),
+        row(1, "shadow", "3", 0.6, row=1, **timed),
+        row(2, "shadow", "3", 0.6),
+    ]
+    found = seen(1, rows)
+    assert found.champion_seconds == pytest.approx([0.004]), "one request was timed, and it had two rows"
+    assert found.seconds == pytest.approx([0.006])
+
+
+def test_of_a_share_in_the_shadow_only_those_are_missed_who_were_drawn() -> None:
+    drawn = [n for n in range(1, 41) if in_shadow("bikes/3", f"e{n}", 0.25)]
+    rows = [row(n, "champion", "2", 0.2, entity=f"e{n}") for n in range(1, 41)]
+    rows += [row(n, "shadow", "3", 0.3, entity=f"e{n}") for n in drawn]
+    assert 4 < len(drawn) < 18
+    found = seen(1, rows, shadow=0.25)
+    assert (found.rows, found.failed.tolist()) == (len(drawn), [0] * len(drawn))
+    one_is_missing = [each for each in rows if (each["request_id"], each["role"]) != (f"r{drawn[1]}", "shadow")]
+    assert seen(1, one_is_missing, shadow=0.25).failed.sum() == 1
+    nameless = [n for n in range(1, 41) if in_shadow("bikes/3", f"r{n}", 0.25)]
+    rows = [row(n, "champion", "2", 0.2) for n in range(1, 41)] + [row(n, "shadow", "3", 0.3) for n in nameless]
+    assert seen(1, rows, shadow=0.25).failed.tolist() == [0] * len(nameless), "drawn by the request, then"
 
 
 def test_rows_that_the_shadow_may_still_score_are_not_missed() -> None:
@@ -101,8 +138,8 @@ def test_each_step_of_a_canary_is_judged_by_its_own_share() -> None:
     rows = [row(n, "challenger", "3", 0.4) for n in range(1, 5)]
     rows += [row(1, "champion", "2", 0.4), row(5, "fallback", "1", 0.4, fallback="error")]
     rows += [row(1900, "challenger", "3", 0.4), row(1901, "fallback", "1", 0.4, fallback="error")]
-    answers = pd.DataFrame(rows, columns=columns_of(Problem.binary))
-    found = Watched(Problem.binary, at_all, EXPECTED).seen(
+    answers = pd.DataFrame(rows, columns=COLUMNS)
+    found = Watched("bikes", Problem.binary, at_all, EXPECTED).seen(
         [Period(at_half.stage, AT, half), Period(at_all.stage, half, full)],
         answers,
         answers.iloc[:0].assign(label=None),
@@ -121,10 +158,10 @@ def test_latency_is_of_requests_not_of_their_rows() -> None:
 def test_evidence_comes_in_the_order_in_which_labels_became_known() -> None:
     rows = [row(n, role, v, p) for n, role, v, p in [(1, "challenger", "3", 0.9), (2, "challenger", "3", 0.1)]]
     rows += [row(3, "champion", "2", 0.5), row(4, "champion", "2", 0.5)]
-    answers = pd.DataFrame(rows, columns=columns_of(Problem.binary))
+    answers = pd.DataFrame(rows, columns=COLUMNS)
     arrived = [AT + timedelta(hours=h) for h in (9, 5, 5, 6)]
     now = state(2)
-    found = Watched(Problem.binary, now, EXPECTED).seen(
+    found = Watched("bikes", Problem.binary, now, EXPECTED).seen(
         [Period(now.stage, AT, END)], answers, answers.assign(label=1.0, labelled_at=arrived)
     )
     assert found.losses == pytest.approx([np.log(0.5 / 0.1), np.log(0.5 / 0.9)])

@@ -66,6 +66,7 @@ def share(of: float) -> np.ndarray:
         ("errors", 1, {"failed": share(0.2)}),
         ("errors", 6, {"failed": share(0.02)}),
         ("fallbacks", 2, {"fell_back": share(0.1)}),
+        ("p95", 1, {"seconds": 2 * equal().seconds}),
         ("p95", 2, {"seconds": 2 * equal().seconds}),
         ("disagreement", 1, {"distances": 3 * equal().distances}),
         ("shift", 2, {"shifts": equal().shifts + 0.15}),

@@ -113,3 +113,9 @@ def test_a_block_that_somebody_lifted_does_not_come_back_for_the_same_incident()
     later = verdict("contract", at=NOW + HOUR)
     [change] = follow([first], triaged("block", NOW + HOUR), later, {Monitor.contract: later}, 8)
     assert not change.incident.blocks
+
+
+def test_no_verdict_touches_an_incident_about_a_rollout() -> None:
+    fallen = opened(verdict("realised")).model_copy(update={"monitor": "rollout", "cause": "rollout: version 3"})
+    clear = {monitor: verdict(monitor.value, "clear", NOW + HOUR) for monitor in Monitor}
+    assert follow([fallen], triaged("none", NOW + HOUR), None, clear, 8) == []

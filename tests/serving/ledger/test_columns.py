@@ -34,6 +34,8 @@ def test_the_columns_of_a_binary_case_with_every_type() -> None:
             "role": pa.string(),
             "fallback": pa.string(),
             "contract_version": pa.int64(),
+            "scoring_seconds": pa.float64(),
+            "champion_scoring_seconds": pa.float64(),
             "trace": pa.string(),
         }
     )
@@ -70,8 +72,18 @@ def test_a_binary_answer_lands_whole(log: Log) -> None:
         "role": "champion",
         "fallback": None,
         "contract_version": 2,
+        "scoring_seconds": None,
+        "champion_scoring_seconds": None,
         "trace": "ab" * 16,
     }
+
+
+def test_what_both_models_took_lands_with_the_shadows_row(log: Log) -> None:
+    timed = Part(None, "4", Role.shadow, [0.2], (False, True), timed=(0.002, 0.001))
+    log.write("w0-1-000001", bird("a"), bird("a", parts=[timed]))
+    log.compact()
+    told = {row["role"]: (row["scoring_seconds"], row["champion_scoring_seconds"]) for row in log.read()}
+    assert told == {"champion": (None, None), "shadow": (0.002, 0.001)}
 
 
 def test_missing_values_are_null(log: Log) -> None:

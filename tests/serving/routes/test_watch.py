@@ -98,4 +98,4 @@ def test_a_file_that_vanishes_is_no_change(copy: LocalCopy) -> None:
 
 def test_the_watch_imports_nothing_heavy(imported_by: Callable[[str], set[str]]) -> None:
     heavy = {"pandas", "sklearn", "scipy", "pyarrow", "mlflow", "sqlalchemy", "prefect", "fsspec", "numpy"}
-    assert not imported_by("serving.routes.watch, serving.routes.route") & heavy
+    assert not imported_by("serving.routes.watch, tasks.rollout.draw") & heavy

@@ -1,11 +1,11 @@
-"""route: which side of a split an entity is on; the same on every machine, and for good."""
+"""draw: which side of a split an entity is on; the same on every machine, and for good; pure."""
 
 from hashlib import blake2b
 
 _WHOLE = 2**64
 
 
-def arm(salt: str, unit: str, share: float) -> bool:
+def to_challenger(salt: str, unit: str, share: float) -> bool:
     """Whether the challenger, who has `share` (0 to 1) of all units, answers this one: an entity, or a request id.
 
     Raising the share only ever adds units; another `salt` (at most 64 bytes) draws them anew.
@@ -13,3 +13,8 @@ def arm(salt: str, unit: str, share: float) -> bool:
     # JSON can carry half a surrogate pair: an odd name, and an entity all the same.
     digest = blake2b(unit.encode("utf-8", "surrogatepass"), key=salt.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < share * _WHOLE
+
+
+def in_shadow(salt: str, unit: str, share: float) -> bool:
+    """Whether the challenger scores in the shadow what this unit asks; drawn apart from whom it answers."""
+    return share == 1 or to_challenger(salt, f"shadow {unit}", share)
