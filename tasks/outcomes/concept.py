@@ -63,9 +63,7 @@ class Events:
     expected: Calibration
 
     def changes(self) -> tuple[Change, ...]:
-        rows = tuple(Change(self.name, "rows", *change) for change in _changes(self.expected))
-        pairs = tuple(Change(self.name, "pairs", 0.0, slope) for slope in _RANKS) if self.expected.follows else ()
-        return rows + pairs
+        return changes_of(self.name, self.expected)
 
     def log_ratios(self, stretches: Groups, count: int) -> Floats:
         """Log likelihood ratios (stretches, changes) against the nearest truth the reference allows, summed."""
@@ -94,6 +92,13 @@ class Events:
             stretches[pairs.rows],
             count,
         )
+
+
+def changes_of(event: str, expected: Calibration) -> tuple[Change, ...]:
+    """The ways an event is watched for, in the order of its `log_ratios`."""
+    rows = tuple(Change(event, "rows", *change) for change in _changes(expected))
+    pairs = tuple(Change(event, "pairs", 0.0, slope) for slope in _RANKS) if expected.follows else ()
+    return rows + pairs
 
 
 @dataclass(frozen=True)

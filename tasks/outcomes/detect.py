@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 import pandas as pd
@@ -11,22 +11,28 @@ import pandas as pd
 from configs.case import Case, ColumnType, Problem
 from configs.monitoring import MonitoringParams
 from configs.project import Project
+from tasks.adapters.journal import Journal
 from tasks.adapters.registry import Registry
 from tasks.errors import ArtifactError
 from tasks.evaluation.predictions import Floats
 from tasks.monitoring.errors import ProfileError, ReferenceMissing
 from tasks.monitoring.reference import Reference, read_reference
 from tasks.monitoring.sequential import ConfidenceSequence
-from tasks.outcomes.concept import Change, ConceptTest, settle
+from tasks.outcomes.concept import ConceptTest, settle
 from tasks.outcomes.maturity import curve
+from tasks.outcomes.memory import DayTold, counts_of, digest_of, recalled
 from tasks.outcomes.promise import Promise, Told
+from tasks.outcomes.shelf import Shelf
 from tasks.outcomes.slices import Labelled, Slice, scan
+from tasks.outcomes.state import Day
 from tasks.outcomes.table import count_labels, read_outcomes
 from tasks.verdicts import Answer, Evidence, Figure, Findings, Monitor, Verdict
 
 log = logging.getLogger(__name__)
 
 ALL = "all rows"
+STATE = "concept"
+"""Under this name the journal keeps what was added up of the champion's life."""
 _DAY = timedelta(days=1)
 _MOST_WINDOWS = 104
 """A champion's life is looked at from here on at most."""
@@ -34,6 +40,8 @@ _GIVEN_UP = 4
 """After so many windows without an answer of the champion it is taken to have given none."""
 _MOST_ROWS = 500_000
 """Of a window; beyond, so many drawn by hash speak for all."""
+_MOST_ROWS_OF_A_DAY = 70_000
+"""Of a day of the champion's life, likewise."""
 _SHOWN = 5
 _ABOUT = ("request_id", "row", "answered_at", "role", "model_version", "score", "prediction", "label")
 
@@ -41,7 +49,8 @@ _ABOUT = ("request_id", "row", "answered_at", "role", "model_version", "score", 
 def detect(project: Project, case_name: str, as_of: datetime) -> Findings:
     """The verdict `concept`, from what `gather` knew at `as_of`: days count when nearly all of their labels are in.
 
-    Reads the reference that `refer` left here. Raises OutcomesAltered, StoreUnreachable.
+    Reads the reference that `refer` left here, and of the champion's life the days whose outcomes changed since the
+    last look. Raises OutcomesAltered, StoreUnreachable.
     """
     case, monitoring = project.case(case_name), project.params(case_name).monitoring
     champion = Registry(project).holder(case_name, "champion")
@@ -121,60 +130,99 @@ def _told_by(reference: Reference) -> tuple[Told, np.ndarray]:
 
 
 def _life(scene: _Scene, promise: Promise) -> _Life:
-    """Window by window back to where the champion began: each is read once, and added up day by day."""
-    window = max(_DAY, timedelta(days=int(np.ceil(scene.monitoring.window / _DAY))))
+    """Window by window back to where the champion began, added up day by day."""
+    window = _window(scene)
     midnight = datetime.combine(scene.as_of.astimezone(UTC).date(), time(), UTC) + _DAY
+    days = _days(scene, promise, midnight)
+    mature = _mature_days(scene, days)
     sums: list[Floats] = []
-    labels, start, end = 0, midnight, midnight
-    newest: pd.DataFrame | None = None
-    changes: list[Change] = []
-    mature = _mature_days(scene, midnight - _MOST_WINDOWS * window, midnight)
+    labels, start = 0, midnight
+    newest: datetime | None = None
     answered = False
     for number in range(1, _MOST_WINDOWS + 1):
         begin = midnight - number * window
-        rows = _rows(scene, begin, begin + window)
-        own = rows[rows["model_version"] == scene.version]
-        if own.empty and (answered or number >= _GIVEN_UP):
+        told = [days.get((begin + place * _DAY).date()) for place in range(window // _DAY)]
+        answers = sum(day.rows for day in told if day)
+        if not answers and (answered or number >= _GIVEN_UP):
             break
-        answered = answered or not own.empty
-        ripe = own[own["day"].isin(mature)]
-        stretches = np.asarray((ripe["day"] - begin) // _DAY, dtype=np.intp)
-        events = promise.events(_told(scene.case, ripe))
-        changes = [change for event in events for change in event.changes()]
-        ratios = [event.log_ratios(stretches, window // _DAY) for event in events]
-        sums.insert(0, np.concatenate(ratios, axis=1))
-        count = int(ripe["label"].notna().sum())
-        labels, start = labels + count, begin if len(own) else start
+        answered = answered or bool(answers)
+        ripe = [day if day and (begin + place * _DAY).date() in mature else None for place, day in enumerate(told)]
+        nothing = np.zeros(len(promise.changes))
+        sums.insert(0, np.stack([np.array(day.log_ratios) if day else nothing for day in ripe]))
+        count = sum(day.labels for day in ripe if day)
+        labels, start = labels + count, begin if answers else start
         if newest is None and count >= scene.monitoring.outcomes.min_labels:
-            newest, end = rows[rows["day"].isin(mature) & rows["label"].notna()], begin + window
-    test = settle(np.concatenate(sums), changes, labels, scene.monitoring.outcomes.error_rate)
+            newest = begin
+    test = settle(np.concatenate(sums), promise.changes, labels, scene.monitoring.outcomes.error_rate)
     first = midnight - len(sums) * window
+    end = midnight if newest is None else newest + window
+    rows = _rows(scene, end - window, end)
     return _Life(
         start=first + int(test.began) * _DAY if test.alarm else start,
         test=test,
         labels=labels,
-        newest=rows.iloc[:0] if newest is None else newest,
+        newest=rows[rows["day"].dt.date.isin(mature) & rows["label"].notna()] if newest else rows.iloc[:0],
         end=end,
     )
 
 
-def _mature_days(scene: _Scene, start: datetime, end: datetime) -> set[datetime]:
-    """The days that have nearly all labels that will ever come to them: before, labels may tell half the story."""
-    counts = count_labels(scene.project, scene.case.name, start, end, scene.as_of)
-    if counts.empty:
-        return set()
-    ever = curve(counts, scene.as_of).ever
-    days = pd.to_datetime(counts["day"], utc=True)
-    rows = counts["rows"].groupby(days).sum()
-    labelled = counts["rows"].where(counts["hours"].notna(), 0).groupby(days).sum()
-    full = labelled >= scene.monitoring.outcomes.mature_share * ever * rows
-    return {day.to_pydatetime() for day in rows.index[full & (labelled > 0)]}
+def _window(scene: _Scene) -> timedelta:
+    """The window in whole days, at least one."""
+    return max(_DAY, timedelta(days=int(np.ceil(scene.monitoring.window / _DAY))))
 
 
-def _rows(scene: _Scene, start: datetime, end: datetime) -> pd.DataFrame:
-    rows = read_outcomes(
-        scene.project, scene.case.name, start, end, list(_ABOUT), as_of=scene.as_of, at_most=_MOST_ROWS
+def _days(scene: _Scene, promise: Promise, midnight: datetime) -> dict[date, DayTold]:
+    """What each day of outcomes told; read are those whose files are not those that were read before."""
+    state = Shelf(scene.project, scene.case.name).state()
+    if state is None or scene.version is None:
+        return {}
+    first = midnight - _MOST_WINDOWS * _window(scene)
+    there = state.on(first.date(), (midnight - _DAY).date())
+    journal = Journal(scene.project)
+    memory = recalled(journal.state(scene.case.name, STATE), scene.version, promise)
+    # What is known now is what all files say; at an earlier moment some of it was not known, and is nothing to keep.
+    now = scene.as_of >= state.as_of
+    days = {day.day: (memory.told(day) if now else None) or _day(scene, promise, day) for day in there}
+    if now and days != memory.days:
+        journal.keep_state(scene.case.name, STATE, memory.model_copy(update={"days": days}).model_dump_json())
+    return days
+
+
+def _day(scene: _Scene, promise: Promise, day: Day) -> DayTold:
+    begin = datetime.combine(day.day, time(), UTC)
+    rows = _rows(scene, begin, begin + _DAY, _MOST_ROWS_OF_A_DAY)
+    own = rows[rows["model_version"] == scene.version]
+    together = np.zeros(len(own), dtype=np.intp)
+    ratios = [event.log_ratios(together, 1)[0] for event in promise.events(_told(scene.case, own))]
+    counts = count_labels(scene.project, scene.case.name, begin, begin + _DAY, scene.as_of)
+    hours = counts["hours"].astype(object).where(counts["hours"].notna(), None)
+    return DayTold(
+        files=digest_of(day),
+        came=tuple(
+            (None if hour is None else int(hour), int(n)) for hour, n in zip(hours, counts["rows"], strict=True)
+        ),
+        rows=len(own),
+        labels=int(own["label"].notna().sum()),
+        log_ratios=tuple(np.concatenate(ratios).tolist()),
     )
+
+
+def _mature_days(scene: _Scene, days: dict[date, DayTold]) -> set[date]:
+    """The days that have nearly all labels that will ever come to them: before, labels may tell half the story."""
+    if not days:
+        return set()
+    ever = curve(counts_of(days), scene.as_of).ever
+    least = scene.monitoring.outcomes.mature_share * ever
+    found = set()
+    for day, told in days.items():
+        rows, labelled = (sum(n for hours, n in told.came if every or hours is not None) for every in (True, False))
+        if labelled and labelled >= least * rows:
+            found.add(day)
+    return found
+
+
+def _rows(scene: _Scene, start: datetime, end: datetime, at_most: int = _MOST_ROWS) -> pd.DataFrame:
+    rows = read_outcomes(scene.project, scene.case.name, start, end, list(_ABOUT), as_of=scene.as_of, at_most=at_most)
     return rows.assign(day=pd.to_datetime(rows["answered_at"], utc=True).dt.floor("D"))
 
 
@@ -194,9 +242,8 @@ def _sliced(scene: _Scene, promise: Promise, reference: Reference, life: _Life) 
     """The newest window and the reference, with the columns that make slices."""
     columns = _slice_columns(scene.case)
     own = life.newest[life.newest["model_version"] == scene.version]
-    window = max(_DAY, timedelta(days=int(np.ceil(scene.monitoring.window / _DAY))))
     features = read_outcomes(
-        scene.project, scene.case.name, life.end - window, life.end, ["request_id", "row", "role", *columns],
+        scene.project, scene.case.name, life.end - _window(scene), life.end, ["request_id", "row", "role", *columns],
         as_of=scene.as_of, at_most=_MOST_ROWS,
     )  # fmt: skip
     rows = own.merge(features, on=["request_id", "row", "role"], how="inner", validate="one_to_one")

@@ -13,7 +13,7 @@ import pandas as pd
 from configs.case import Problem
 from tasks.evaluation.predictions import Floats
 from tasks.outcomes.calibration import Calibration, Groups
-from tasks.outcomes.concept import Events
+from tasks.outcomes.concept import Change, Events, changes_of
 
 POSITIVE, RIGHT = "a positive", "a right answer"
 LARGE, HUGE, ABOVE = "an error above the usual", "a large error", "a number above its prediction"
@@ -87,6 +87,11 @@ class Promise:
         """The events of some rows, in their order."""
         found = _hits(self.problem, told, self.errors)
         return tuple(Events(name, told.scores, hits, self.calibrations[name]) for name, hits in found.items())
+
+    @property
+    def changes(self) -> list[Change]:
+        """All ways the events are watched for, in their order."""
+        return [change for name, expected in self.calibrations.items() for change in changes_of(name, expected)]
 
     def losses(self, told: Told) -> Floats:
         """Each row's loss: Brier score of the event, or absolute error; NaN without a label."""

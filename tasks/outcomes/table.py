@@ -113,7 +113,7 @@ def _opened(
     case = project.case(case_name)
     shelf = Shelf(project, case.name)
     state = shelf.state()
-    days = state.on(start.date(), end.date()) if state else ()
+    days = state.on(start.date(), (end - datetime.resolution).date()) if state else ()
     if state is None or not days:
         yield None
         return

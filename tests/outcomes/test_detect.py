@@ -1,14 +1,17 @@
 """detect, on loans: the outcome store, the reference and the verdict are real; only the registry is stood in for."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from configs.project import Project
+from tasks.adapters.journal import Journal
 from tasks.outcomes import detect as detecting
 from tasks.outcomes.detect import detect
 from tasks.outcomes.gather import gather
@@ -29,10 +32,30 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return project(tmp_path, label_file(tmp_path))
 
 
-def serve(clone: Project, frame: pd.DataFrame, labels_after: timedelta = DAY, versions: Sequence[str] = ("1",)) -> None:
-    """Answer these loans, `ROWS` a day, and let their labels come."""
-    count = len(frame)
-    answered = pd.Timestamp(START) + pd.to_timedelta(np.arange(count) * 86_400 / ROWS, unit="s")
+def answered_at(frame: pd.DataFrame) -> pd.DatetimeIndex:
+    return pd.Timestamp(START) + pd.to_timedelta(np.arange(len(frame)) * 86_400 / ROWS, unit="s")
+
+
+def told(clone: Project, frame: pd.DataFrame, labels_after: timedelta) -> pd.DataFrame:
+    """What the labels' source says of these loans."""
+    answered = answered_at(frame)
+    return pd.DataFrame(
+        {
+            "loan": [f"L{n}" for n in range(len(frame))], "asked_at": answered, "paid": frame["label"].astype(bool),
+            "told_at": answered + labels_after,
+        }
+    )  # fmt: skip
+
+
+def serve(
+    clone: Project,
+    frame: pd.DataFrame,
+    labels_after: timedelta = DAY,
+    versions: Sequence[str] = ("1",),
+    at: datetime = NOW,
+) -> None:
+    """Answer these loans, `ROWS` a day, and let the labels come that are there at a moment."""
+    count, answered = len(frame), answered_at(frame)
     log = frame.drop(columns="label").rename(columns={"score": "probability"})
     log = log.assign(
         request_id=[f"q{n}" for n in range(count)], row=0, entity=[f"L{n}" for n in range(count)],
@@ -42,14 +65,9 @@ def serve(clone: Project, frame: pd.DataFrame, labels_after: timedelta = DAY, ve
     )  # fmt: skip
     roles = ("champion", "shadow")
     parts = [log.assign(model_version=version, role=role) for version, role in zip(versions, roles, strict=False)]
-    told = pd.DataFrame(
-        {
-            "loan": log["entity"], "asked_at": answered, "paid": frame["label"].astype(bool),
-            "told_at": answered + labels_after,
-        }
-    )  # fmt: skip
-    told.to_parquet(clone.root / "labels" / "all.parquet")
-    gather(clone, "loans", NOW, Frame(pd.concat(parts, ignore_index=True)))
+    labels = told(clone, frame, labels_after)
+    labels[labels["told_at"] < at].to_parquet(clone.root / "labels" / "all.parquet")
+    gather(clone, "loans", at, Frame(pd.concat(parts, ignore_index=True)))
 
 
 def said(findings: Findings) -> Verdict:
@@ -156,3 +174,97 @@ def test_another_version_on_the_same_rows_is_compared(clone: Project) -> None:
     assert verdict.answer is Answer.clear
     assert other.statistic == 0
     assert not other.alarm
+
+
+# What is remembered
+
+
+@dataclass
+class Reads:
+    """Which days of the champion's life were read from the outcomes."""
+
+    days: list[date]
+
+    @classmethod
+    def of(cls, monkeypatch: pytest.MonkeyPatch) -> "Reads":
+        reads = cls([])
+        read = detecting.read_outcomes
+
+        def counted(project: Project, case: str, start: datetime, end: datetime, *rest: Any, **others: Any) -> Any:
+            if end - start == DAY:
+                reads.days.append(start.date())
+            return read(project, case, start, end, *rest, **others)
+
+        monkeypatch.setattr(detecting, "read_outcomes", counted)
+        return reads
+
+
+def forgotten(clone: Project) -> None:
+    """Nothing is remembered."""
+    Journal(clone).keep_state("loans", detecting.STATE, '{"version": "0", "promise": ""}')
+
+
+def test_a_look_reads_what_changed_and_says_what_reading_everything_again_says(
+    clone: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refer(clone)
+    frame = loans(np.random.default_rng(12), ROWS * DAYS)
+    frame.loc[ROWS * 8 :, "label"] = np.random.default_rng(4).permutation(frame["label"].iloc[ROWS * 8 :])
+    for days in range(5, DAYS + 1):
+        serve(clone, frame.head(ROWS * days), at=START + days * DAY)
+        reads = Reads.of(monkeypatch)
+        remembering = detect(clone, "loans", START + days * DAY)
+        assert len(reads.days) == (5 if days == 5 else 2), "the new day, and the labels of the day before"
+        forgotten(clone)
+        reads.days.clear()
+        anew = detect(clone, "loans", START + days * DAY)
+        assert len(reads.days) == days
+        assert remembering == anew
+    assert said(anew).answer is Answer.alarm
+
+
+def test_a_label_that_is_corrected_later_counts_as_it_is_now(clone: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    refer(clone)
+    frame = loans(np.random.default_rng(13), ROWS * DAYS)
+    serve(clone, frame)
+    before = detect(clone, "loans", NOW)
+    corrected = slice(ROWS * 3, ROWS * 4 - 1)
+    frame.loc[corrected, "label"] = 1 - frame.loc[corrected, "label"]
+    told(clone, frame, DAY).assign(told_at=NOW + DAY).iloc[corrected].to_parquet(clone.root / "labels" / "more.parquet")
+    gather(clone, "loans", NOW + 2 * DAY, Frame(pd.DataFrame({"answered_at": pd.to_datetime([], utc=True)})))
+
+    reads = Reads.of(monkeypatch)
+    after = detect(clone, "loans", NOW + 2 * DAY)
+    assert reads.days == [(START + 3 * DAY).date()]
+    assert (said(before).answer, said(after).answer) == (Answer.clear, Answer.alarm)
+    forgotten(clone)
+    assert detect(clone, "loans", NOW + 2 * DAY) == after
+
+
+def test_a_look_back_neither_takes_nor_changes_what_is_remembered(clone: Project) -> None:
+    refer(clone)
+    serve(clone, loans(np.random.default_rng(14), ROWS * DAYS))
+    detect(clone, "loans", NOW)
+    kept = Journal(clone).state("loans", detecting.STATE)
+    early = detect(clone, "loans", START + 6 * DAY)
+    assert Journal(clone).state("loans", detecting.STATE) == kept
+    forgotten(clone)
+    assert detect(clone, "loans", START + 6 * DAY) == early
+
+
+def test_another_champion_and_another_reference_are_begun_anew(clone: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    refer(clone)
+    serve(clone, loans(np.random.default_rng(15), ROWS * DAYS), versions=("1", "2"))
+    detect(clone, "loans", NOW)
+    refer(clone, rows=7000)
+    reads = Reads.of(monkeypatch)
+    detect(clone, "loans", NOW)
+    assert len(reads.days) == DAYS
+    refer(clone, version="2")
+    monkeypatch.setattr(Champion, "version", "2")
+    reads.days.clear()
+    assert said(detect(clone, "loans", NOW)).version == "2"
+    assert len(reads.days) == DAYS
+    reads.days.clear()
+    detect(clone, "loans", NOW)
+    assert reads.days == []
