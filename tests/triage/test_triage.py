@@ -36,14 +36,14 @@ def decide(project: Project, at: datetime = LATER, *, in_flight: bool = False) -
 def in_vain(project: Project, times: int = 3) -> datetime:
     """Candidates that were trained for a loss, and turned away; gives the next week's as-of."""
     for week in range(times):
-        at = LATER + 7 * week * DAY
+        at = LATER + 14 * week * DAY
         say(project, "realised", at=at)
         decided = decide(project, at)
         assert decided.action is Action.retrain
         Journal(project).act(decided, f"run-{week}")
         trained = Trained(case="bikes", run=f"run-{week}", as_of=at, ruling="reject", version=None)
         Journal(project).note_training(trained)
-    return LATER + 7 * times * DAY
+    return LATER + 14 * times * DAY
 
 
 @pytest.fixture
@@ -77,10 +77,10 @@ def test_the_next_hours_of_the_same_loss_wait_for_the_cool_down_within_one_incid
     say(served, "realised", at=LATER + HOUR)
     second = decide(served, LATER + HOUR)
     assert (second.action, second.held_back) == (Action.wait, Action.retrain)
-    assert "cool-down 72 h" in second.reasons[-1]
+    assert "cool-down 336 h" in second.reasons[-1]
     assert second.key != first.key
-    say(served, "realised", at=LATER + 72 * HOUR)
-    assert decide(served, LATER + 72 * HOUR).action is Action.retrain
+    say(served, "realised", at=LATER + 336 * HOUR)
+    assert decide(served, LATER + 336 * HOUR).action is Action.retrain
     [incident] = Incidents(served).all("bikes")
     assert incident.alarms == 3
 
@@ -152,7 +152,7 @@ def test_a_candidate_that_passed_ends_the_count(served: Project) -> None:
     journal = Journal(served)
     rulings = ["reject", "reject", "promote", "reject"]
     for week, ruling in enumerate(rulings):
-        at = LATER + 7 * week * DAY
+        at = LATER + 14 * week * DAY
         say(served, "realised", at=at)
         journal.act(decide(served, at), f"run {week}")
         journal.note_training(Trained(case="bikes", run=f"run {week}", as_of=at, ruling=ruling, version="1"))
