@@ -57,6 +57,11 @@ class CaseFiles:
     def evaluation(self) -> Path:
         return self.folder / "evaluation"
 
+    @property
+    def refit(self) -> Path:
+        """The accepted candidate fitted again, if it was; else only the record that says why not."""
+        return self.folder / "refit"
+
 
 @dataclass(frozen=True)
 class Project:
@@ -100,3 +105,12 @@ class Project:
     def worker_reports(self) -> Path:
         """What each worker of the gateway has counted, for the others to add up."""
         return self.stores / "workers"
+
+    def monitoring(self, case: str) -> Path:
+        """Where the monitors of a case keep what they keep: references, profiles, reports."""
+        return self.stores / "monitoring" / case
+
+    @property
+    def status_page(self) -> Path:
+        """What is written of all cases for people, and shown by the gateway at `/`."""
+        return self.stores / "status" / "index.html"

@@ -80,7 +80,7 @@ class Application:
             self._guard.admit(scope, headers, page.needs, ("GET", "HEAD"))
         elif scope["method"] not in ("GET", "HEAD"):
             raise WrongMethod("GET, HEAD")
-        return page.render()
+        return _unless_known(page.render(), headers)
 
     def _versioned(self, path: str) -> Target | None:
         """The target of a path that names a version or an unknown case; None for pages. Raises NotFound."""
@@ -124,12 +124,19 @@ def _dialect_of(path: str) -> Dialect:
     return MLFLOW if path.endswith("/invocations") else PLAIN
 
 
+def _unless_known(reply: Reply, headers: Headers) -> Reply:
+    """The reply; without its body where the client has that already."""
+    tag = dict(reply.headers).get(b"etag")
+    known = headers.get(b"if-none-match", b"")
+    if tag is None or (known != b"*" and tag not in [each.strip().removeprefix(b"W/") for each in known.split(b",")]):
+        return reply
+    return Reply(304, b"", reply.content_type, reply.headers)
+
+
 async def _send(send: Send, reply: Reply, headers: Headers) -> None:
-    head = [
-        (b"content-type", reply.content_type),
-        (b"content-length", str(len(reply.body)).encode()),
-        *reply.headers,
-    ]
+    head = [(b"content-type", reply.content_type), *reply.headers]
+    if reply.status != 304:  # its length would be that of the page the client has
+        head.append((b"content-length", str(len(reply.body)).encode()))
     if b"traceparent" in headers:
         head.append((b"traceparent", headers[b"traceparent"]))
     await send({"type": "http.response.start", "status": reply.status, "headers": head})

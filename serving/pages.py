@@ -10,6 +10,7 @@ import orjson
 
 from serving.access import Scope
 from serving.errors import NotFound, Unavailable
+from serving.evidence import Evidence
 from serving.inference import Desk, Inference
 from serving.protocols import mlflow, oip, openapi
 from serving.records import Reply
@@ -29,8 +30,9 @@ class Page:
 class Pages:
     """The pages of one worker."""
 
-    def __init__(self, inference: Inference, reporter: Reporter, default_case: str | None) -> None:
+    def __init__(self, inference: Inference, reporter: Reporter, evidence: Evidence, default_case: str | None) -> None:
         self._inference = inference
+        self._evidence = evidence
         self._default_case = default_case
         self._made: tuple[frozenset[str], dict[str, Any]] | None = None
         self._reporter = reporter
@@ -45,7 +47,7 @@ class Pages:
             "/status": Page(lambda: _json(reporter.status()), "admin"),
             "/openapi.json": Page(lambda: _json(self._document()), "predict"),
             "/docs": Page(self._docs, "predict"),
-            "/": Page(lambda: Reply(307, b"", headers=((b"location", b"/docs"),))),
+            "/": Page(evidence.status_page, "admin"),
         }
 
     def find(self, path: str) -> Page | None:
@@ -58,6 +60,9 @@ class Pages:
                 return self._metadata_or_readiness(name, rest)
             case ["", name, "ping"]:
                 return Page(lambda: self._model_ready(name, None))
+            case ["", "monitoring", name, "reports", file] | ["", name, "validation", file] if file.endswith(".html"):
+                folder = self._evidence.reports if parts[1] == "monitoring" else self._evidence.validations
+                return Page(lambda: folder(self._desk(name).case.name, file), "admin")
         return None
 
     def _metadata_or_readiness(self, name: str, rest: list[str]) -> Page | None:

@@ -22,6 +22,7 @@ from configs.project import Project
 from serving.access import Door
 from serving.app import Application
 from serving.connection import Connection, close_slow_ones
+from serving.evidence import Evidence
 from serving.guard import Guard
 from serving.inference import Inference
 from serving.ledger.header import logged_cases
@@ -58,7 +59,7 @@ class Worker:
         self.watch = Watch(copy.root, project.cases)
         self.door = Door(_keys(project, place))
         self.reporter = Reporter(name, self.inference, self.loadings, project)
-        pages = Pages(self.inference, self.reporter, self.params.default_case)
+        pages = Pages(self.inference, self.reporter, Evidence(project), self.params.default_case)
         guard = Guard(self.door, self.params.limits, workers)
         self.application = Application(self.inference, pages, guard, self.params.default_case)
 

@@ -105,6 +105,16 @@ class Trained(Frozen):
     """None where the gate turned the candidate away."""
 
 
+class Turn(Frozen):
+    """A verdict that says something else than the one before it of the same monitor, and how long that stood."""
+
+    verdict: Verdict
+    last: AwareDatetime
+    """As-of of the last verdict in a row that said so."""
+    looks: int
+    """How many in a row did."""
+
+
 class Journal:
     """What a project's monitors found, and what was done about it."""
 
@@ -150,6 +160,50 @@ class Journal:
         rows = self._database.read(sql.select(ranked.c.body).where(ranked.c.place == 1))
         verdicts = [Verdict.model_validate_json(row.body) for row in rows]
         return {verdict.monitor: verdict for verdict in verdicts}
+
+    def turns(self, case: str, since: datetime, limit: int) -> list[Turn]:
+        """Each verdict since then with another answer, or another cause, than its monitor gave before; newest first."""
+        columns = (_VERDICTS.c.monitor, _VERDICTS.c.as_of, _VERDICTS.c.answer, _VERDICTS.c.cause, _VERDICTS.c.body)
+
+        def in_order(what: sql.Function[Any]) -> sql.Over[Any]:
+            return what.over(partition_by=_VERDICTS.c.monitor, order_by=_oldest_first(_VERDICTS))
+
+        def in_all(what: sql.Function[Any]) -> sql.Over[Any]:
+            return what.over(partition_by=_VERDICTS.c.monitor)
+
+        said = (
+            sql.select(
+                *columns,
+                in_order(sql.func.row_number()).label("number"),
+                in_order(sql.func.lag(_VERDICTS.c.answer)).label("answer_before"),
+                in_order(sql.func.lag(_VERDICTS.c.cause)).label("cause_before"),
+                in_order(sql.func.lag(_VERDICTS.c.as_of, type_=Moment)).label("as_of_before"),
+                in_all(sql.func.max(_VERDICTS.c.as_of, type_=Moment)).label("newest"),
+                in_all(sql.func.count()).label("all"),
+            )
+            .where(_VERDICTS.c.case == case, _VERDICTS.c.as_of >= since)
+            .subquery()
+        )
+        another = sql.or_(said.c.answer != said.c.answer_before, said.c.cause != said.c.cause_before)
+
+        def next_one(what: sql.ColumnElement[Any], last: sql.ColumnElement[Any], kind: Any = None) -> Any:
+            following = sql.func.lead(what, type_=kind).over(partition_by=said.c.monitor, order_by=said.c.number)
+            return sql.func.coalesce(following, last, type_=kind)
+
+        query = (
+            sql.select(
+                said.c.body,
+                next_one(said.c.as_of_before, said.c.newest, Moment).label("last"),
+                (next_one(said.c.number, said.c["all"] + 1, sql.Integer) - said.c.number).label("looks"),
+            )
+            .where(sql.or_(said.c.number == 1, another))
+            .order_by(said.c.as_of.desc(), said.c.monitor)
+            .limit(limit)
+        )
+        return [
+            Turn(verdict=Verdict.model_validate_json(row.body), last=row.last, looks=row.looks)
+            for row in self._database.read(query)
+        ]
 
     def figures(
         self,
@@ -230,6 +284,10 @@ class Journal:
 
 def _newest_first(table: sql.Table) -> tuple[sql.ColumnElement[Any], ...]:
     return table.c.as_of.desc(), table.c.window_end.desc(), table.c.version.desc()
+
+
+def _oldest_first(table: sql.Table) -> tuple[sql.ColumnElement[Any], ...]:
+    return table.c.as_of, table.c.window_end, table.c.version
 
 
 def _verdict_row(verdict: Verdict) -> dict[str, Any]:
