@@ -39,6 +39,7 @@ def ask_person(registered: Registered) -> Registered:
     if runtime.deployment.id is None:
         return registered
     about = announce(registered)
+    steps.draw_page(return_state=True)
     refusal = ""
     for attempt in range(1, 10):
         answer = _suspend(registered.case, f"approval-{attempt}", refusal + about)

@@ -17,7 +17,7 @@ from rich.logging import RichHandler
 from configs.environment import apply
 from configs.errors import EvergreenError
 from configs.project import Project
-from flows import backtest_cli, gateway_cli, monitor_cli, rollout_cli
+from flows import backtest_cli, gateway_cli, monitor_cli, replay_cli, rollout_cli, status_cli
 from flows.clock import now
 
 if TYPE_CHECKING:
@@ -39,9 +39,11 @@ app.command(epilog="Example: `evergreen verdicts flights --all`")(monitor_cli.ve
 app.command(epilog='Example: `evergreen unblock flights --by ada --reason "new unit, meant so"`')(monitor_cli.unblock)
 app.add_typer(monitor_cli.incidents, name="incidents")
 app.command(epilog="Example: `evergreen backtest flights --from 2013-04-01`")(backtest_cli.backtest)
+app.command(epilog="Example: `evergreen replay flights --from 2013-04-01 --to 2013-05-06`")(replay_cli.replay)
 app.command(epilog='Example: `evergreen rollout flights --pause --by ada --reason "the holidays first"`')(
     rollout_cli.rollout
 )
+app.command(epilog="Example: `evergreen page --output status.html`")(status_cli.page)
 out = Console()
 err = Console(stderr=True)
 
@@ -116,6 +118,7 @@ def status(
     for name in [case] if case else project.cases:
         expire(project, name, now())
         out.print(status_panel(project, name, None))
+    out.print(f"The status page: {status_cli.place_of_page(project)}", highlight=False)
 
 
 @app.command(epilog="Example: `evergreen history flights --verify`")
@@ -169,6 +172,7 @@ def rollback(reason: Reason, case: CaseArgument = "flights", by: By = "") -> Non
 
     project.case(case)
     print_version(out, roll_back(project, case, Why(by or getpass.getuser(), reason, now())))
+    status_cli.draw_anew(project)
     rollout_cli.tell_people(project, case)
 
 
@@ -237,9 +241,11 @@ def up() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # set here, they are not ignored in what is started below either
         signal.signal(number, _interrupt)
     with running(project) as stack:
+        status_cli.draw_anew(project)  # with links to what has just started
         out.print("\n[bold green]Evergreen is up.[/]")
         out.print(f"  flows and approvals   {stack.prefect_ui}")
         out.print(f"  models and evidence   {stack.mlflow_ui}")
+        out.print(f"  the status page       {stack.gateway}/")
         out.print(f"  predictions           {stack.gateway}/docs")
         out.print("  in another terminal   evergreen train flights")
         out.print("  Ctrl-C stops everything.\n")
@@ -308,6 +314,7 @@ def _decide(case: str, version: str, answer: dict[str, Any]) -> None:
         at=why.at,
     )
     decided = decide(project, approval)
+    status_cli.draw_anew(project)
     print_version(out, decided)
     if decided.status == "rolling out":
         if server.connect(project):

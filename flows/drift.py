@@ -7,11 +7,18 @@ from prefect import State, flow
 
 from flows import monitoring_steps as steps
 from flows.notifying import tell
+from flows.status_page import redraw
 from flows.triggering import act, conclude, training_in_flight
 from tasks.verdicts import Triaged
 
 
-@flow(name="drift", flow_run_name="{case}: drift", persist_result=True)
+@flow(
+    name="drift",
+    flow_run_name="{case}: drift",
+    persist_result=True,
+    on_completion=[redraw],
+    on_failure=[redraw],
+)
 def drift(case: str = "flights", as_of: datetime | None = None) -> Triaged:
     """Compare the window that ends at the as-of with the champion's reference, and do what the verdicts ask for.
 

@@ -7,11 +7,18 @@ from prefect import State, flow
 
 from flows import monitoring_steps as steps
 from flows.notifying import tell
+from flows.status_page import redraw
 from flows.triggering import act, conclude, training_in_flight
 from tasks.verdicts import Triaged
 
 
-@flow(name="ground_truth", flow_run_name="{case}: ground truth", persist_result=True)
+@flow(
+    name="ground_truth",
+    flow_run_name="{case}: ground truth",
+    persist_result=True,
+    on_completion=[redraw],
+    on_failure=[redraw],
+)
 def ground_truth(case: str = "flights", as_of: datetime | None = None) -> Triaged:
     """Join the labels that came in with the predictions, judge the champion by them, and do what the verdicts ask for.
 

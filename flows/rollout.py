@@ -5,6 +5,7 @@ from prefect import flow
 from flows import rollout_steps as steps
 from flows.notifying import tell
 from flows.rollout_question import ask_how_to_go_on
+from flows.status_page import redraw
 from tasks.records import Rollout
 from tasks.rollout.carry import Wish
 
@@ -12,9 +13,9 @@ from tasks.rollout.carry import Wish
 @flow(
     name="rollout",
     flow_run_name="{case}",
-    on_completion=[steps.end_turn],
-    on_failure=[steps.end_turn],
-    on_crashed=[steps.end_turn],
+    on_completion=[steps.end_turn, redraw],
+    on_failure=[steps.end_turn, redraw],
+    on_crashed=[steps.end_turn, redraw],
 )
 def rollout(case: str = "flights", follow: bool = True) -> str:
     """Carry the case's rollout on from the state that was decided last, until it ends or a person is asked.
@@ -40,7 +41,7 @@ def rollout(case: str = "flights", follow: bool = True) -> str:
     return told
 
 
-@flow(name="rollback", flow_run_name="{case}: {reason}")
+@flow(name="rollback", flow_run_name="{case}: {reason}", on_completion=[redraw], on_failure=[redraw])
 def rollback(case: str, by: str, reason: str) -> str:
     """Take the challenger that rolls out away from users, or put the former champion back, in one write."""
     told = steps.take_out(case, by, reason)
@@ -48,7 +49,7 @@ def rollback(case: str, by: str, reason: str) -> str:
     return told
 
 
-@flow(name="control", flow_run_name="{case}: {wish}")
+@flow(name="control", flow_run_name="{case}: {wish}", on_completion=[redraw], on_failure=[redraw])
 def control(case: str, wish: Wish, by: str, reason: str) -> Rollout:
     """Pause a rollout, let it go on, skip to the next stage, or abort it."""
     state = steps.control(case, wish, by, reason)

@@ -12,6 +12,7 @@ from pydantic import Field
 from configs.project import Project
 from flows.clock import now
 from flows.runs import waits_for_answer
+from flows.steps import draw_page
 from tasks.adapters.history import History
 from tasks.adapters.registry import Registry
 from tasks.errors import NotAnApprover, NotApprovable
@@ -40,6 +41,7 @@ def ask_how_to_go_on(case: str, state: Rollout) -> bool:
     """
     if runtime.deployment.id is None or not _asks_for(case, state):
         return False
+    draw_page(return_state=True)
     reasons = "\n".join(f"- {reason.rule}: {reason.text}" for reason in state.reasons)
     about = f"### {case}: version {state.version}, {state}\n\n{reasons}"
     patience = int(Project.here().params(case).approval.expires_after.total_seconds())

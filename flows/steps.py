@@ -18,6 +18,7 @@ from configs.project import Project
 from configs.sources import RecordedSource
 from flows.clock import now
 from flows.runs import start_run
+from flows.status_page import draw_now
 from tasks.adapters import dvc, turns
 from tasks.adapters.history import History
 from tasks.adapters.journal import Journal, Trained
@@ -186,6 +187,12 @@ def decide(approval: Approval) -> Registered:
     if decided.status is Status.rolling_out and runtime.deployment.id is not None:
         start_run(f"rollout/{decided.case}", {"case": decided.case})
     return decided
+
+
+@task(cache_policy=NO_CACHE)
+def draw_page() -> None:
+    """Draw the status page before a person is asked; asked for its state, it fails alone."""
+    draw_now(Project.here())
 
 
 def _in_turn(case: str) -> Project:

@@ -54,6 +54,7 @@ def where_to_look(project: Project, registered: Registered) -> Group:
     rows.add_row("validation", str((files.validation / f"{newest}.html").relative_to(project.root)))
     rows.add_row("evaluation", f"{(files.evaluation / 'plots').relative_to(project.root)}/")
     rows.add_row("who served", f"evergreen history {registered.case}")
+    rows.add_row("the status page", f"{project.status_page.relative_to(project.root)}   (evergreen page)")
     ports = project.place.ports
     rows.add_row(
         "the pages",

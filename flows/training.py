@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows import steps
 from flows.approval import ask_person
+from flows.status_page import redraw
 from tasks.records import Registered, Status
 
 
@@ -13,9 +14,9 @@ from tasks.records import Registered, Status
     name="training",
     flow_run_name="{case}: {trigger}",
     persist_result=True,
-    on_completion=[steps.end_turn],
-    on_failure=[steps.end_turn],
-    on_crashed=[steps.end_turn],
+    on_completion=[steps.end_turn, redraw],
+    on_failure=[steps.end_turn, redraw],
+    on_crashed=[steps.end_turn, redraw],
 )
 def training(
     case: str = "flights",
