@@ -1,0 +1,53 @@
+"""The plan of a replay and its steps: at which moments of history something is done; pure."""
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from configs.faults import Fault
+from tasks.records import Record
+
+_NO_TIME = timedelta()
+
+
+class Plan(Record):
+    """What is replayed, and how."""
+
+    case: str
+    start: AwareDatetime
+    end: AwareDatetime
+    """History is replayed in `[start, end)`."""
+    faults: tuple[Fault, ...] = ()
+    approve: Literal["auto", "ask"] = "auto"
+    in_process: bool = False
+    """Requests go through the gateway's core in this process, not over HTTP to processes of its own."""
+    train: Literal["triage", "weekly"] = "triage"
+    """Trainings that triage starts; or one every week besides."""
+    look_hours: float = Field(168, gt=0)
+    """How often the monitors look."""
+    rollout_hours: float = Field(24, gt=0)
+    """How often a rollout, and the labels that judge it, are looked at while one is under way."""
+    seed: int = Field(0, ge=0)
+
+
+def first_look(plan: Plan, label_delay: timedelta) -> datetime:
+    """The monitors look first when the labels of a whole span between two looks have just come in."""
+    every = timedelta(hours=plan.look_hours)
+    return plan.start + every + label_delay % every
+
+
+def looks_at(plan: Plan, label_delay: timedelta, moment: datetime) -> bool:
+    """Whether the monitors look at this moment."""
+    since = moment - first_look(plan, label_delay)
+    return moment == plan.end or (since >= _NO_TIME and since % timedelta(hours=plan.look_hours) == _NO_TIME)
+
+
+def next_step(plan: Plan, label_delay: timedelta, moment: datetime, *, rolling: bool) -> datetime | None:
+    """The step after the one at `moment`: the next look, or sooner while a rollout is under way; None at the end."""
+    if moment >= plan.end:
+        return None
+    first, every = first_look(plan, label_delay), timedelta(hours=plan.look_hours)
+    look = first if moment < first else first + ((moment - first) // every + 1) * every
+    soon = moment + timedelta(hours=plan.rollout_hours) if rolling else look
+    return min(look, soon, plan.end)
