@@ -140,6 +140,12 @@ class GateParams(Frozen):
     max_latency_ms: Annotated[float, Field(gt=0)]
     """Median time of a one-row prediction."""
     max_model_mb: Annotated[float, Field(gt=0)]
+    refit: bool = False
+    """Fit an accepted candidate again, with the same settings and seed, on the rows that judged it too; that model is
+    registered, unless it turns out unlike the one that was judged."""
+    refit_change: Annotated[float, Field(gt=0)] = 1.0
+    """How far the predictions may move by that, on average over the rows that judged, as a share of the distance
+    between prediction and label before."""
 
     @model_validator(mode="after")
     def _has_limits(self) -> Self:

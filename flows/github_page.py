@@ -98,7 +98,7 @@ def ruling(project: Project, case: str) -> str:
     as_of = Order.read(files.order).as_of
     return (
         f"# {case}: {judged.decision.ruling.value}\n\nThe candidate as of {as_of:%Y-%m-%d} was not registered; "
-        f"it is kept as a run.\n\n{comparison_table(judged)}\n\n{reasons_list(judged)}"
+        f"it is kept as a run.\n\n{comparison_table(judged)}\n\n{reasons_list(judged.decision.reasons)}"
     )
 
 

@@ -32,7 +32,7 @@ from tasks.promotion.order import place_order
 from tasks.promotion.policy import approval_by_policy
 from tasks.promotion.register import known_version
 from tasks.promotion.register import register as register_candidate
-from tasks.records import Approval, Candidate, Evaluation, Order, Registered, Status, Windows
+from tasks.records import Approval, Candidate, Evaluation, Order, Refit, Registered, Status, Windows
 from tasks.triage.block import refuse_blocked
 
 
@@ -129,12 +129,20 @@ def evaluate(ordered: Order) -> Evaluation:
     """Score candidate and champion on the same fresh rows, and decide."""
     _stage("evaluate", ordered)
     evaluation = Evaluation.read(Project.here().files(ordered.case).evaluation / "evaluation.json")
+    decision = evaluation.decision
     create_markdown_artifact(
-        f"# {evaluation.decision.ruling.value}\n\n{comparison_table(evaluation)}\n\n{reasons_list(evaluation)}",
+        f"# {decision.ruling.value}\n\n{comparison_table(evaluation)}\n\n{reasons_list(decision.reasons)}",
         key=f"{ordered.case}-decision",
         description=f"Candidate against champion, as of {ordered.as_of:%Y-%m-%d}",
     )
     return evaluation
+
+
+@task(**_KEPT)
+def refit(ordered: Order) -> Refit:
+    """Fit an accepted candidate again, on the rows that judged it too, where the case asks for it."""
+    _stage("refit", ordered)
+    return Refit.read(Project.here().files(ordered.case).refit / "refit.json")
 
 
 @task(**_KEPT, **_RETRIED)

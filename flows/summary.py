@@ -10,7 +10,7 @@ from rich.text import Text
 from configs.project import Project
 from tasks.adapters.registry import ModelVersion, Registry
 from tasks.promotion.decide import Desk
-from tasks.records import Candidate, Evaluation, Registered, Rollout, Status, Windows
+from tasks.records import Candidate, Evaluation, Refit, Registered, Rollout, Status, Windows
 
 _COLOURS = {
     "champion": "green",
@@ -41,6 +41,9 @@ def run_summary(project: Project, registered: Registered) -> Panel:
         evaluation = Evaluation.read(files.evaluation / "evaluation.json")
         facts.add_row("compared", _compared(evaluation, project.params(registered.case).gate.metric))
         facts.add_row("decided", _decided(registered, evaluation))
+        refit = Refit.read(files.refit / "refit.json")
+        if refit.asked:
+            facts.add_row("fitted again", str(refit))
     facts.add_row("version", _version(registered))
     facts.add_row("serving", serving(Registry(project).holder(registered.case, "champion")))
     return Panel(facts, title=f"{registered.case}, as of {windows.as_of:%Y-%m-%d}", title_align="left")

@@ -38,6 +38,7 @@ def training(
     registered = steps.known(ordered)
     if registered is None:
         steps.evaluate(ordered)
+        steps.refit(ordered)
         steps.push(ordered)
         registered = steps.register(ordered)
 

@@ -12,6 +12,7 @@ STAGES = {
     "validate": "tasks.validation.validate",
     "train": "tasks.training.train",
     "evaluate": "tasks.evaluation.evaluate",
+    "refit": "tasks.training.refit",
 }
 READ_THE_ORDER = {"ingest", "validate"}
 REFUSED = 3

@@ -24,7 +24,7 @@ FILES = ("params.yaml", "dvc.yaml", "prefect.yaml", "pyproject.toml", "uv.lock",
 AS_OF = datetime(2011, 4, 11, 2, tzinfo=UTC)
 ASKED = datetime(2011, 4, 11, 3, tzinfo=UTC)
 """When the versions of the shipped clones were registered."""
-STAGES = ("ingest", "validate", "train", "evaluate")
+STAGES = ("ingest", "validate", "train", "evaluate", "refit")
 QUICK = {
     "training.settings": {"max_iter": 5, "learning_rate": 0.08, "max_leaf_nodes": 15, "min_samples_leaf": 20},
     "gate.limits": [{"metric": "mae", "at_most": 200}],

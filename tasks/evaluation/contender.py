@@ -11,7 +11,7 @@ from configs.case import Problem
 from tasks.errors import ArtifactMissing
 from tasks.evaluation.latency import median_ms
 from tasks.evaluation.predictions import Predictions, digest, predict_in_parts
-from tasks.features.artifact import MODEL_FILE, score
+from tasks.features.artifact import MODEL_FILE, load_model, score
 from tasks.records import Candidate
 
 
@@ -25,6 +25,11 @@ class Contender:
     folder: Path
     version: str | None = None
     """Its registered version; a candidate has none yet."""
+
+    @classmethod
+    def load(cls, problem: Problem, record: Candidate, folder: Path, version: str | None = None) -> "Contender":
+        """The model of `record` in `folder`. Raises ArtifactMissing, or ArtifactAltered by its digest."""
+        return cls(record, load_model(folder / MODEL_FILE, record.model_sha256), problem, folder, version)
 
     def predict(self, frame: pd.DataFrame) -> Predictions:
         """Its answers; NaN where `frame` lacks a column it needs."""

@@ -3,7 +3,6 @@
 import json
 import logging
 import shutil
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,16 +14,14 @@ from configs.case import Case, Problem
 from configs.errors import ConfigError
 from configs.params import Params
 from configs.project import Project
-from tasks.errors import ArtifactMissing, TooLittleData
+from tasks.errors import ArtifactMissing
 from tasks.evaluation.contender import Contender
-from tasks.evaluation.fresh import FreshRows, fresh_rows, joined
+from tasks.evaluation.fresh import read_fresh
 from tasks.evaluation.judgement import Judgement, judge
 from tasks.evaluation.plots import draw
 from tasks.evaluation.predictions import Predictions, digest, unusable
-from tasks.features.artifact import MODEL_FILE, load_model
 from tasks.files import write_text, write_whole
-from tasks.ingestion.batches import read_batch
-from tasks.records import Candidate, ChampionRef, Evaluation, Window, Windows
+from tasks.records import Candidate, ChampionRef, Evaluation, Windows
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +37,7 @@ def evaluate(project: Project, case_name: str) -> Evaluation:
     champion = _champion(case, files.champion)
     contenders = [candidate, champion] if champion else [candidate]
     cutoff = max(contender.record.train_end for contender in contenders)
-    rows = _read(case, files.deliveries, windows.evaluate, cutoff, _columns(case, params, contenders))
+    rows = read_fresh(case, files.deliveries, windows.evaluate, cutoff, _columns(case, params, contenders))
     judgement = judge(case, params, rows, candidate, champion)
     evaluation = _evaluation(case, windows, judgement, cutoff)
     _write(case, files.evaluation, evaluation, judgement)
@@ -52,7 +49,7 @@ def _candidate(case: Case, folder: Path) -> Contender:
     path = folder / "candidate.json"
     if not path.is_file():
         raise ArtifactMissing("The candidate", str(path))
-    return _loaded(case, Candidate.read(path), folder)
+    return Contender.load(case.problem, Candidate.read(path), folder)
 
 
 def _champion(case: Case, folder: Path) -> Contender | None:
@@ -62,11 +59,7 @@ def _champion(case: Case, folder: Path) -> Contender | None:
     if ref.candidate is None:
         raise ArtifactMissing(f"The training record of champion {ref.version}", str(folder / "champion.json"))
     record = ref.candidate.model_copy(update={"model_sha256": ref.model_sha256 or ref.candidate.model_sha256})
-    return replace(_loaded(case, record, folder), version=ref.version)
-
-
-def _loaded(case: Case, record: Candidate, folder: Path) -> Contender:
-    return Contender(record, load_model(folder / MODEL_FILE, record.model_sha256), case.problem, folder)
+    return Contender.load(case.problem, record, folder, ref.version)
 
 
 def _columns(case: Case, params: Params, contenders: list[Contender]) -> list[str]:
@@ -77,12 +70,6 @@ def _columns(case: Case, params: Params, contenders: list[Contender]) -> list[st
         raise ConfigError(f"params.yaml: {case.name}.gate.slices.columns names `{unknown[0]}`, which no contract has.")
     features = [name for contender in contenders for name in contender.record.features]
     return list(dict.fromkeys([case.contract.entity, case.contract.event_time, *sliced, *features]))
-
-
-def _read(case: Case, deliveries: Path, window: Window, cutoff: datetime, columns: list[str]) -> FreshRows:
-    if not window.batches:
-        raise TooLittleData("evaluate", "no batch", "at least one", "Run the chain from `ingest`.")
-    return joined([fresh_rows(case, read_batch(deliveries, batch), cutoff, columns) for batch in window.batches])
 
 
 def _evaluation(case: Case, windows: Windows, judgement: Judgement, cutoff: datetime) -> Evaluation:

@@ -1,14 +1,18 @@
 """Fresh rows: labelled, and later than the training cut-offs of everyone they judge."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from configs.case import Case
+from tasks.errors import TooLittleData
 from tasks.features.labels import labels
+from tasks.ingestion.batches import read_batch
+from tasks.records import Window
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,8 @@ class FreshRows:
     event_time: pd.Series
     without_label: int = 0
     """Rows late enough that never got a label."""
+    too_early: str = ""
+    """In words, where the champion has learned from a part of the window they come from: what to wait for."""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -46,4 +52,24 @@ def joined(parts: Sequence[FreshRows]) -> FreshRows:
         np.concatenate([part.labels for part in parts]),
         pd.concat([part.event_time for part in parts], ignore_index=True),
         sum(part.without_label for part in parts),
+    )
+
+
+def read_fresh(case: Case, deliveries: Path, window: Window, cutoff: datetime, columns: Sequence[str]) -> FreshRows:
+    """The fresh rows of a delivered window. Raises TooLittleData if it has no batch."""
+    if not window.batches:
+        raise TooLittleData("evaluate", "no batch", "at least one", "Run the chain from `ingest`.")
+    rows = joined([fresh_rows(case, read_batch(deliveries, batch), cutoff, columns) for batch in window.batches])
+    return replace(rows, too_early=too_early(window, cutoff, case.label_delay))
+
+
+def too_early(window: Window, cutoff: datetime, label_delay: timedelta) -> str:
+    """What to wait for where the champion has learned up to `cutoff`, inside the window that judges; else nothing."""
+    if cutoff <= window.start:
+        return ""
+    # By then a whole window will have been delivered after the cut-off, and its labels with it.
+    ready = cutoff + (window.end - window.start) + label_delay
+    return (
+        f"the champion has learned from all before {cutoff:%Y-%m-%d}, which is inside the window that judges: too "
+        f"early, wait until {ready:%Y-%m-%d %H:%M} UTC"
     )

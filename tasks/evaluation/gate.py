@@ -37,6 +37,9 @@ class Measured(Frozen):
     model_mb: float
     faithful: bool
     """The saved artifact loads, and answers the input example as the trained model did."""
+    too_early: str = ""
+    """In words, where the champion has learned from a part of the evaluation window: since when, and what to wait for.
+    """
 
 
 def decide(case: Case, params: Params, candidate: Candidate, measured: Measured) -> Decision:
@@ -45,7 +48,8 @@ def decide(case: Case, params: Params, candidate: Candidate, measured: Measured)
     shown = tuple(_shown(case, params.gate, measured))
     if not all(reason.passed for reason in enough):
         shown = tuple(_not_judged(reason) for reason in shown)
-    reasons = (*enough, *_sound(case, params, candidate, measured), *shown, *_budgets(params.gate, measured))
+    sound = _sound(case, params, candidate, measured)
+    reasons = (*enough, *sound, *shown, *budgets(params.gate, measured.latency_ms, measured.model_mb))
     return Decision(ruling=_ruling(reasons), reasons=reasons)
 
 
@@ -65,6 +69,8 @@ def _enough(gate: GateParams, measured: Measured) -> Iterator[Reason]:
     for rule, found, wanted in counted:
         noun = "labelled rows" if rule == "rows" else f"{gate.block}s with labelled rows"
         text = f"{found:,} {noun} later than both training cut-offs, at least {wanted:,} wanted"
+        if found < wanted and measured.too_early:
+            text += f"; {measured.too_early}"
         yield Reason(rule=rule, passed=found >= wanted, inconclusive=found < wanted, text=text)
 
 
@@ -74,17 +80,22 @@ def _sound(case: Case, params: Params, candidate: Candidate, measured: Measured)
     found, wanted = candidate.contract_version, case.contract.version
     version = f"trained on contract version {found}, the case is at version {wanted}"
     yield Reason(rule="contract", passed=found == wanted, text=version)
+    yield from usable(measured.rows, measured.unusable_predictions, faithful=measured.faithful)
+
+
+def usable(rows: int, unusable_predictions: int, *, faithful: bool) -> Iterator[Reason]:
+    """The rules that a model's file and its answers must keep, whoever it is compared with."""
     copy = "loads from its saved artifact and answers the input example identically"
     yield Reason(
         rule="artifact",
-        passed=measured.faithful,
-        text=copy if measured.faithful else f"must be a model that {copy}; it answered differently",
+        passed=faithful,
+        text=copy if faithful else f"must be a model that {copy}; it answered differently",
     )
-    bad = measured.unusable_predictions
+    bad = unusable_predictions
     yield Reason(
         rule="predictions",
         passed=not bad,
-        text=f"{bad:,} of {measured.rows:,} predictions are not finite, or not a probability; none may be"
+        text=f"{bad:,} of {rows:,} predictions are not finite, or not a probability; none may be"
         if bad
         else "every prediction is usable",
     )
@@ -156,14 +167,14 @@ def _comparison(gate: GateParams, measured: Measured) -> Reason:
         return Reason(rule="comparison", passed=True, text=text)
     if gate.metric not in measured.differences:
         return Reason(rule="comparison", passed=False, inconclusive=True, text=_no_difference(champion, gate, measured))
-    gain = _gain(gate.metric, measured.differences[gate.metric])
+    gained = gain(gate.metric, measured.differences[gate.metric])
     wanted = gate.margin if gate.rule == "superiority" else -gate.margin
-    passed = gain.low > wanted
+    passed = gained.low > wanted
     verdict = f"shown to be {_claim(gate)} {champion}"
     return Reason(
         rule="comparison",
         passed=passed,
-        text=f"{gate.metric} is {'' if passed else 'not '}{verdict}: gain {gain} at {gate.confidence:.0%}, "
+        text=f"{gate.metric} is {'' if passed else 'not '}{verdict}: gain {gained} at {gate.confidence:.0%}, "
         f"lower end above {wanted:g} wanted",
     )
 
@@ -181,7 +192,7 @@ def _no_difference(champion: str, gate: GateParams, measured: Measured) -> str:
     return f"{gate.metric} of candidate and {champion} cannot both be computed on these rows"
 
 
-def _gain(metric: str, difference: Interval) -> Interval:
+def gain(metric: str, difference: Interval) -> Interval:
     """The difference turned so that more is better."""
     if metric in HIGHER_IS_BETTER:
         return difference
@@ -214,12 +225,13 @@ def _lost_ground(refused: list[SliceComparison], gate: GateParams) -> str:
     return f"shown to lose more than {gate.slices.tolerance:.0%} in " + "; ".join(said[:_AT_MOST]) + more
 
 
-def _budgets(gate: GateParams, measured: Measured) -> Iterator[Reason]:
-    budgets = (
-        ("latency", "median one-row prediction takes", "ms", measured.latency_ms, gate.max_latency_ms),
-        ("size", "the model's file takes", "MB", measured.model_mb, gate.max_model_mb),
+def budgets(gate: GateParams, latency_ms: float, model_mb: float) -> Iterator[Reason]:
+    """The rules on what a model may cost to serve."""
+    spent = (
+        ("latency", "median one-row prediction takes", "ms", latency_ms, gate.max_latency_ms),
+        ("size", "the model's file takes", "MB", model_mb, gate.max_model_mb),
     )
-    for rule, what, unit, found, most in budgets:
+    for rule, what, unit, found, most in spent:
         text = f"{what} {found:.3g} {unit}, at most {most:g} {unit} wanted"
         yield Reason(rule=rule, passed=found <= most, text=text)
 

@@ -47,6 +47,7 @@ def judge(case: Case, params: Params, rows: FreshRows, candidate: Contender, cha
         latency_ms=candidate.latency_ms(),
         model_mb=candidate.megabytes,
         faithful=candidate.answers_as_trained(),
+        too_early=rows.too_early,
     )
     return Judgement(rows, ours, theirs, comparison, measured, decide(case, params, candidate.record, measured))
 

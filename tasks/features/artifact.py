@@ -13,6 +13,8 @@ from tasks.files import sha256, write_whole
 from tasks.records import Candidate
 
 MODEL_FILE = "model.skops"
+TWIN_FOLDER = "twin"
+"""Of a run whose model was fitted again: where the one lies that was judged, with its record."""
 
 TRUSTED_TYPES = (
     "functools.partial",

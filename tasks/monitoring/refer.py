@@ -1,4 +1,4 @@
-"""refer: the champion's reference, built once: what it was trained on, scored by models that had not seen it."""
+"""refer: the champion's reference, built once: what it was accepted on, scored by models that had not seen it."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from tasks.adapters.locks import exclusive
 from tasks.adapters.registry import ModelVersion, Registry
 from tasks.errors import ArtifactAltered
 from tasks.evaluation.predictions import Floats
-from tasks.features.artifact import MODEL_FILE, load_model
+from tasks.features.artifact import MODEL_FILE, TWIN_FOLDER, load_model
 from tasks.features.labels import labels
 from tasks.files import sha256, write_whole
 from tasks.ingestion.batches import read_batch
@@ -106,18 +106,36 @@ def _build(project: Project, registry: Registry, champion: ModelVersion) -> Refe
     deliveries = project.files(case.name).deliveries
     trained = [batch for batch in windows.train.batches if batch.batch_id in candidate.batches]
     _must_be_there(champion, deliveries, [*trained, *windows.evaluate.batches])
-    digest = champion.tags["model_sha256"]
-    model = load_model(kept_at(project, case.name, champion.version).parent / MODEL_FILE, digest)
     log.info("refer %s: building the reference of version %s", case.name, champion.version)
+    judged = _judged(project, registry, champion, candidate)
     scored = [
-        *_unseen(case, params, candidate, model, _read(deliveries, trained)),
-        *_later(case, candidate, model, _read(deliveries, windows.evaluate.batches)),
+        *_unseen(case, params, judged, _read(deliveries, trained)),
+        *_later(case, judged, _read(deliveries, windows.evaluate.batches)),
     ]
     if not scored:
         raise TooLittleReference(
             _name(champion), f"the champion was trained on {len(trained)} batch and judged on none"
         )
     return _reference(project, registry, champion, candidate, scored)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The model that the gate judged, and its record: the champion, or its twin if it was fitted again since."""
+
+    model: Any
+    record: Candidate
+
+
+def _judged(project: Project, registry: Registry, champion: ModelVersion, candidate: Candidate) -> Judged:
+    """The champion as it was judged. One that was fitted again has seen the rows that judged it: its twin has not."""
+    twin = champion.tags.get("twin_sha256")
+    if twin is None:
+        path = kept_at(project, champion.case, champion.version).parent / MODEL_FILE
+        return Judged(load_model(path, champion.tags["model_sha256"]), candidate)
+    with TemporaryDirectory() as scratch:
+        folder = registry.download_file(champion.run_id, TWIN_FOLDER, Path(scratch))
+        return Judged(load_model(folder / MODEL_FILE, twin), Candidate.read(folder / "candidate.json"))
 
 
 def _name(champion: ModelVersion) -> str:
@@ -146,7 +164,7 @@ class Scored:
 
 
 def _unseen(
-    case: Case, params: Params, candidate: Candidate, model: Any, delivered: Sequence[tuple[Batch, pd.DataFrame]]
+    case: Case, params: Params, judged: Judged, delivered: Sequence[tuple[Batch, pd.DataFrame]]
 ) -> list[Scored]:
     """The training window, out of fold; nothing of a window that is one batch."""
     if len(delivered) < 2:
@@ -154,7 +172,7 @@ def _unseen(
     whole = pd.concat([frame for _, frame in delivered], ignore_index=True)
     label = labels(case, whole)
     number = np.repeat(np.arange(len(delivered)), [len(frame) for _, frame in delivered])
-    fit = Fit(case.problem, model, candidate, params.training.calibration_batches)
+    fit = Fit(case.problem, judged.model, judged.record, params.training.calibration_batches)
     answers = out_of_fold(fit, whole, label, number)
     return [
         Scored(batch, whole[number == i], answers[number == i], label[number == i], out_of_fold=True)
@@ -162,14 +180,12 @@ def _unseen(
     ]
 
 
-def _later(
-    case: Case, candidate: Candidate, model: Any, delivered: Sequence[tuple[Batch, pd.DataFrame]]
-) -> list[Scored]:
-    """The window that judged it, scored by the champion itself."""
-    time = case.contract.event_time
-    late = [(batch, frame[frame[time] >= candidate.train_end]) for batch, frame in delivered]
+def _later(case: Case, judged: Judged, delivered: Sequence[tuple[Batch, pd.DataFrame]]) -> list[Scored]:
+    """The window that judged it, scored by the model that was judged on it."""
+    time, model, record = case.contract.event_time, judged.model, judged.record
+    late = [(batch, frame[frame[time] >= record.train_end]) for batch, frame in delivered]
     return [
-        Scored(batch, frame, answer(case.problem, model, candidate, frame), labels(case, frame), out_of_fold=False)
+        Scored(batch, frame, answer(case.problem, model, record, frame), labels(case, frame), out_of_fold=False)
         for batch, frame in late
         if len(frame)
     ]

@@ -42,7 +42,8 @@ class ScoredBatch(Record):
     rows: int = Field(ge=0)
     labelled: int = Field(ge=0)
     out_of_fold: bool
-    """Scored by models that had not seen it; else it is later than all the champion has seen."""
+    """Scored by models fitted for that, on other batches; else by the model that was judged on it: the champion, or its
+    twin if it was fitted again since."""
 
 
 class About(Record):
@@ -196,7 +197,7 @@ def kept_at(project: Project, case: str, version: str) -> Path:
 
 def monitoring_folder(project: Project, case: str) -> Path:
     """Where the monitors of a case keep what they keep."""
-    return project.stores / "monitoring" / case
+    return project.monitoring(case)
 
 
 def read_reference(project: Project, case: str, version: str) -> Reference:

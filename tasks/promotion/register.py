@@ -12,7 +12,7 @@ from tasks.adapters import dvc, git
 from tasks.adapters.history import History
 from tasks.adapters.registry import LoggedCandidate, ModelVersion, Registry
 from tasks.adapters.turns import alone
-from tasks.features.artifact import MODEL_FILE, load_model
+from tasks.features.artifact import MODEL_FILE, TWIN_FOLDER, load_model
 from tasks.features.example import RECORDED_WITH_MODEL, answers_identically, read_example
 from tasks.files import sha256
 from tasks.promotion.evidence import Evidence, description
@@ -23,6 +23,7 @@ from tasks.records import (
     Event,
     Order,
     Reason,
+    Refit,
     Registered,
     Ruling,
     Status,
@@ -42,7 +43,7 @@ def known_version(project: Project, case: str) -> Registered | None:
     but was compared with a champion that has left since: it must be judged again. Nor is one that expired or was
     superseded before a person had decided: it is asked about again.
     """
-    fingerprint = dvc.fingerprint(project.root, case)
+    fingerprint = _fingerprint(project, case)
     registry = Registry(project)
     same = next((v for v in registry.versions(case) if v.fingerprint == fingerprint), None)
     if same is None or same.status in _NOBODY_SAID_NO or not _is_in_history(project, same):
@@ -81,22 +82,39 @@ def register(project: Project, order: Order, at: datetime) -> Registered:
     return _registered(version).model_copy(update={"reasons": decision.reasons})
 
 
+def _fingerprint(project: Project, case: str) -> str:
+    """The candidate's; one that is fitted again if it is accepted is made by the window that judges it too."""
+    made, gate = dvc.fingerprint(project.root, case), project.params(case).gate
+    if not gate.refit:
+        return made
+    judges = Windows.read(project.files(case).windows).evaluate.model_dump_json()
+    return hashlib.sha256(f"{made} {gate.refit_change} {judges}".encode()).hexdigest()
+
+
 def _gather(project: Project, order: Order) -> Evidence:
     files = project.files(order.case)
     judged = json.dumps(dvc.lock_entry(project.root, "evaluate", order.case)["deps"], sort_keys=True)
     rules = project.params(order.case).gate.model_dump_json()
     code = git.code_version(project.root)
+    refit = Refit.read(files.refit / "refit.json")
+    made = f"{judged}{rules}{code.model_dump_json()}{refit.stands}"
     return Evidence(
         order=order,
         candidate=Candidate.read(files.model / "candidate.json"),
         windows=Windows.read(files.windows),
         evaluation=Evaluation.read(files.evaluation / "evaluation.json"),
+        refit=refit,
         code=code,
         data_version=dvc.data_version(project.root, order.case),
         lock_sha256=sha256(project.root / "uv.lock"),
-        fingerprint=dvc.fingerprint(project.root, order.case),
-        judged_by=hashlib.sha256((judged + rules + code.model_dump_json()).encode()).hexdigest(),
+        fingerprint=_fingerprint(project, order.case),
+        judged_by=hashlib.sha256(made.encode()).hexdigest(),
     )
+
+
+def _kept(files: CaseFiles, evidence: Evidence) -> Path:
+    """The folder of the model that is kept: the one that was judged, or the same fitted again."""
+    return files.refit if evidence.refit.stands else files.model
 
 
 def _logged_before(registry: Registry, evidence: Evidence) -> LoggedCandidate | None:
@@ -109,12 +127,12 @@ def _logged_before(registry: Registry, evidence: Evidence) -> LoggedCandidate | 
 
 
 def _log(project: Project, registry: Registry, evidence: Evidence) -> LoggedCandidate:
-    files = project.files(evidence.order.case)
+    folder = _kept(project.files(evidence.order.case), evidence)
     tags = {**evidence.tags, "mlflow.note.content": description(evidence)}
-    run_id = registry.start_run(evidence.order.case, f"{evidence.candidate.train_end:%Y-%m-%d}", tags)
+    run_id = registry.start_run(evidence.order.case, f"{evidence.kept.train_end:%Y-%m-%d}", tags)
     registry.log(run_id, evidence.params, evidence.metrics, {})
-    model = load_model(files.model / MODEL_FILE, evidence.candidate.model_sha256)
-    example, answers = read_example(files.model)
+    model = load_model(folder / MODEL_FILE, evidence.kept.model_sha256)
+    example, answers = read_example(folder)
     logged = registry.log_model(run_id, model, example, answers, evidence.data_version)
     _log_files(project, registry, run_id, evidence)
     registry.log(run_id, {}, {}, {"model_id": logged.model_id, "model_sha256": logged.model_sha256})
@@ -124,8 +142,12 @@ def _log(project: Project, registry: Registry, evidence: Evidence) -> LoggedCand
 
 def _log_files(project: Project, registry: Registry, run_id: str, evidence: Evidence) -> None:
     files = project.files(evidence.order.case)
+    kept = _kept(files, evidence)
     registry.log_files(run_id, [files.evaluation])
-    registry.log_files(run_id, [files.model / name for name in RECORDED_WITH_MODEL], "model")
+    registry.log_files(run_id, [kept / name for name in RECORDED_WITH_MODEL], "model")
+    registry.log_files(run_id, [files.refit / "refit.json"], "refit")
+    if evidence.refit.stands:
+        registry.log_files(run_id, [files.model / MODEL_FILE, files.model / "candidate.json"], TWIN_FOLDER)
     newest = evidence.windows.evaluate.batches[-1].batch_id
     registry.log_files(run_id, sorted(files.validation.glob(f"{newest}.*")), "validation")
     with TemporaryDirectory() as folder:
@@ -148,7 +170,7 @@ def _with_artifact_rule(registry: Registry, logged: LoggedCandidate, files: Case
     with TemporaryDirectory() as folder:
         path = registry.download_model(f"models:/{logged.model_id}", Path(folder), logged.model_sha256)
         stored = load_model(path, logged.model_sha256)
-    same = answers_identically(stored, files.model)
+    same = answers_identically(stored, _kept(files, evidence))
     text = "the model stored in MLflow answers its input example " + (
         "bit for bit" if same else "otherwise than trained"
     )

@@ -100,6 +100,7 @@ def test_outside_of_a_project_one_is_told_so(tmp_path: Path, monkeypatch: pytest
 def test_the_files_of_a_case_lie_in_a_folder_of_its_own() -> None:
     bikes, flights = (Project(ROOT).files(case) for case in ("bikes", "flights"))
     assert bikes.folder == ROOT / "data" / "bikes"
-    inside = ("order", "champion", "champion_record", "deliveries", "validation", "windows", "quarantine", "model")
+    made = ("order", "champion", "champion_record", "deliveries", "validation", "windows", "quarantine")
+    inside = (*made, "model", "evaluation", "refit")
     assert all(bikes.folder in getattr(bikes, name).parents for name in inside)
     assert not {getattr(bikes, name) for name in inside} & {getattr(flights, name) for name in inside}

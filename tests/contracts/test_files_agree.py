@@ -105,6 +105,7 @@ def test_a_stage_writes_where_the_project_says_its_files_are() -> None:
         "validate": [files.validation, files.windows],
         "train": [files.model],
         "evaluate": [files.evaluation],
+        "refit": [files.refit],
     }
     assert {stage: [ROOT / out for out in written_by(stage)] for stage in DVC} == expected
 
@@ -144,7 +145,7 @@ def test_every_key_of_a_case_that_changes_data_or_model_makes_some_stage_run_aga
 
 
 def test_a_change_of_what_makes_a_label_positive_trains_and_judges_again() -> None:
-    for stage in ("train", "evaluate"):
+    for stage in ("train", "evaluate", "refit"):
         deps, named = DVC[stage]["do"]["deps"], named_parameters(stage)
         assert ("configs/${item}.yaml", "positive") in named or "configs/${item}.yaml" in deps, stage
 

@@ -150,6 +150,26 @@ def test_a_window_the_champion_has_seen_to_its_end_is_inconclusive(shop: Any) ->
     assert evaluation.start <= evaluation.end
 
 
+def test_where_the_champion_has_learned_from_part_of_the_window_one_is_told_how_long_to_wait(shop: Any) -> None:
+    candidate = shop.candidate(shop.fit())
+    shop.champion(shop.fit(), train_end=candidate.train_end + timedelta(days=21))
+    evaluation = shop.evaluate()
+    assert evaluation.decision.ruling is Ruling.inconclusive
+    (rows, blocks) = evaluation.decision.against[:2]
+    assert blocks.text == (
+        "7 days with labelled rows later than both training cut-offs, at least 14 wanted; the champion has learned "
+        "from all before 2024-02-19, which is inside the window that judges: too early, wait until 2024-03-18 00:00 UTC"
+    )
+    assert rows.rule == "rows"
+
+
+def test_enough_rows_after_the_champions_cut_off_judge_at_once(shop: Any) -> None:
+    candidate = shop.candidate(shop.fit())
+    shop.champion(shop.fit(), train_end=candidate.train_end + timedelta(days=7))
+    texts = [reason.text for reason in shop.evaluate().decision.reasons]
+    assert not [text for text in texts if "too early" in text]
+
+
 def test_rows_without_a_label_are_counted_and_not_judged(shop: Any) -> None:
     shop.candidate(shop.fit())
     evaluation = shop.evaluate()
