@@ -5,13 +5,13 @@
 For each line one line of JSON: what was done, which version answers everybody now, and times in seconds since 1970.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from benchmarks.serving.changes import say
 from benchmarks.serving.ours import CASE
 from configs.environment import apply
 from configs.project import Project
@@ -48,7 +48,7 @@ def main() -> None:
         reason = Reason(rule="errors", passed=passed, text="planted")
         carry_on(project, state, CASE, (reason,), datetime.now(UTC))
 
-    _say({"ready": True})
+    say({"ready": True})
     for line in sys.stdin:
         match line.strip():
             case "full":
@@ -66,11 +66,7 @@ def main() -> None:
                 answering = CHAMPION
             case _:
                 sys.exit(f"not understood: {line!r}; expected full, promote or fail")
-        _say({"done": line.strip(), "champion": answering, **written})
-
-
-def _say(what: dict[str, Any]) -> None:
-    print(json.dumps(what), flush=True)
+        say({"done": line.strip(), "champion": answering, **written})
 
 
 if __name__ == "__main__":

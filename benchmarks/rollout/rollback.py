@@ -9,22 +9,20 @@ old champion.
 
 import argparse
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from benchmarks.rollout.decider import CHALLENGER, CHAMPION
-from benchmarks.serving.instruments import CACHE, ROOT, Load, Running, end_cleanly, run_load
-from benchmarks.serving.ours import CASE, environment, prepare, say, start_gateway, write_flights
+from benchmarks.serving.changes import Seen, changer, read_seen
+from benchmarks.serving.instruments import CACHE, Load, Running, end_cleanly, run_load
+from benchmarks.serving.ours import CASE, prepare, say, start_gateway, write_flights
 from benchmarks.serving.processes import owners_of_connections
-from benchmarks.serving.swap import Changer, Seen
 from configs.project import Project
 
 _CONNECTIONS = 32
@@ -43,7 +41,7 @@ def main() -> None:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evergreen-rollback-")))
         project = stack.enter_context(prepared.clone("asked"))
         _staged(project)
-        decider = stack.enter_context(_decider(project))
+        decider = stack.enter_context(changer(project, "benchmarks.rollout.decider"))
         server = stack.enter_context(start_gateway(project, {"workers": asked.workers}))
         requests = write_flights(project, scratch)
         run_load(server.port, Load(requests, _CONNECTIONS, seconds=2))
@@ -65,7 +63,7 @@ def main() -> None:
             result = running.end()
         finally:
             running.stop()
-        seen = [Seen(float(at), int(port), version) for at, port, version in map(str.split, changes.open())]
+        seen = read_seen(changes)
     found = {kind: [_took(one, seen) for of, one in told if of == kind] for kind in KINDS}
     print(_table(found))
     print(f"\n{result.requests:,} requests at {asked.rate:g} a second over {asked.workers} workers, ", end="")
@@ -94,23 +92,6 @@ def _staged(project: Project) -> None:
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
     params[CASE]["rollout"] = ROLLOUT
     path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-
-
-@contextmanager
-def _decider(project: Project) -> Iterator[Changer]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.rollout.decider"],
-        cwd=ROOT,
-        env={**environment(project), "PYTHONPATH": f"{project.root}:{ROOT}"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield Changer(process)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _table(found: dict[str, Sequence[tuple[float, float]]]) -> str:

@@ -6,12 +6,12 @@ For each line one line of JSON: what was done, which version is champion now, an
 written, in seconds since 1970.
 """
 
-import json
 import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
 
+from benchmarks.serving.changes import say
 from benchmarks.serving.ours import CASE
 from configs.environment import apply
 from configs.project import Project
@@ -35,7 +35,7 @@ def main() -> None:
             told.update(champion=version, begun=before, written=time.time())
 
     Registry.move_alias = timed  # type: ignore[method-assign] # a stopwatch around the one write that counts
-    _say({"ready": True})
+    say({"ready": True})
     for line in sys.stdin:
         signed, now = {"by": "benchmark", "reason": "to be measured"}, datetime.now(UTC)
         match line.split():
@@ -47,11 +47,7 @@ def main() -> None:
                 registry.move_alias(CASE, "champion", version)
             case _:
                 sys.exit(f"not understood: {line!r}; expected approve VERSION, roll back, or champion VERSION")
-        _say({"done": line.strip(), **told})
-
-
-def _say(what: dict[str, Any]) -> None:
-    print(json.dumps(what), flush=True)
+        say({"done": line.strip(), **told})
 
 
 if __name__ == "__main__":

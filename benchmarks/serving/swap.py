@@ -8,37 +8,25 @@ version that it sends to any of its connections.
 """
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from benchmarks.serving.instruments import CACHE, ROOT, Load, Result, Running, end_cleanly, run_load
-from benchmarks.serving.ours import Prepared, environment, prepare, say, start_gateway, write_flights
+from benchmarks.serving.changes import Changer, Seen, changer, read_seen
+from benchmarks.serving.instruments import CACHE, Load, Result, Running, end_cleanly, run_load
+from benchmarks.serving.ours import Prepared, prepare, say, start_gateway, write_flights
 from benchmarks.serving.processes import Server, owners_of_connections
-from configs.project import Project
 
 CHANGES = ("approve 2", "roll back", "champion 2")
 _CONNECTIONS = 32
 _SETTLE = 2.0
 """Seconds before the first change, and after each."""
 _FOR_LONG = 600.0
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The first answer of a version on one connection."""
-
-    at: float
-    port: int
-    version: str
 
 
 @dataclass(frozen=True)
@@ -56,30 +44,6 @@ class Round:
     changes: list[Change]
     swapped: Result
     quiet: Result
-
-
-class Changer:
-    """The other process."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        assert process.stdin
-        assert process.stdout
-        self._in: IO[str] = process.stdin
-        self._out: IO[str] = process.stdout
-        self._hear()
-
-    def change(self, what: str) -> dict[str, Any]:
-        """Make a change; says when the registry had it."""
-        self._in.write(f"{what}\n")
-        self._in.flush()
-        return self._hear()
-
-    def _hear(self) -> dict[str, Any]:
-        for line in self._out:
-            if line.startswith("{"):
-                heard: dict[str, Any] = json.loads(line)
-                return heard
-        raise RuntimeError("the process that changes the champion ended; its errors are above")
 
 
 def main() -> None:
@@ -100,18 +64,18 @@ def _round(asked: argparse.Namespace, prepared: Prepared) -> Round:
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evergreen-swap-")))
         project = stack.enter_context(prepared.clone("asked"))
-        changer = stack.enter_context(_changer(project))
+        other = stack.enter_context(changer(project, "benchmarks.serving.changer"))
         server = stack.enter_context(start_gateway(project, {"workers": asked.workers}))
         requests = write_flights(project, scratch)
         run_load(server.port, Load(requests, _CONNECTIONS, seconds=2))
         load = Load(requests, _CONNECTIONS, seconds=asked.seconds, rate=asked.rate, changes=scratch / "changes")
-        changes, swapped = _swapped(server, changer, load, asked.workers)
+        changes, swapped = _swapped(server, other, load, asked.workers)
         time.sleep(_SETTLE)
         quiet = run_load(server.port, replace(load, seconds=swapped.seconds))
     return Round(changes, swapped, quiet)
 
 
-def _swapped(server: Server, changer: Changer, load: Load, workers: int) -> tuple[list[Change], Result]:
+def _swapped(server: Server, other: Changer, load: Load, workers: int) -> tuple[list[Change], Result]:
     running, began = Running(server.port, replace(load, seconds=_FOR_LONG)), time.monotonic()
     try:
         time.sleep(_SETTLE)
@@ -120,14 +84,14 @@ def _swapped(server: Server, changer: Changer, load: Load, workers: int) -> tupl
             raise RuntimeError(f"{len(set(owners.values()))} of {workers} workers have connections; run it again")
         done = []
         for what in CHANGES:
-            done.append(changer.change(what))
+            done.append(other.change(what))
             time.sleep(_SETTLE)
         time.sleep(max(0.0, began + (load.seconds or 0) - time.monotonic()))
         result = running.end()
     finally:
         running.stop()
     assert load.changes
-    seen = [Seen(float(at), int(port), version) for at, port, version in map(str.split, load.changes.open())]
+    seen = read_seen(load.changes)
     return [change_of(told, seen, owners) for told in done], result
 
 
@@ -144,24 +108,6 @@ def change_of(told: dict[str, Any], seen: Sequence[Seen], owners: dict[int, int]
         {worker: (at - told["begun"]) * 1000 for worker, at in first.items()},
         {worker: (at - told["written"]) * 1000 for worker, at in first.items()},
     )
-
-
-@contextmanager
-def _changer(project: Project) -> Iterator[Changer]:
-    command = [sys.executable, "-m", "benchmarks.serving.changer"]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**environment(project), "PYTHONPATH": f"{project.root}:{ROOT}"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield Changer(process)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _tables(rounds: Sequence[Round]) -> str:
