@@ -82,6 +82,7 @@ class GateChange(Frozen):
     rule: Literal["superiority", "non_inferiority"] | None = None
     margin: float | None = Field(None, ge=0)
     evaluate_batches: int | None = Field(None, ge=1)
+    refit: bool | None = None
 
 
 class Policy(Frozen):
@@ -94,10 +95,8 @@ class Policy(Frozen):
     """Instead of triggers: the case's own table, or one written here."""
     gate: Annotated[Literal["case", "off"] | GateChange, BeforeValidator(_switch)] = "case"
     """`case`: a candidate is judged against the champion on the case's evaluation window, which it has not seen, by the
-    case's rules, or by these with some of them changed. `off`: it is trained on all that is labelled, and replaces the
-    champion unseen."""
-    refit: bool = False
-    """A candidate that passed the gate is fitted again before it answers, on the weeks that judged it too."""
+    case's rules, or by these with some of them changed; with `refit` an accepted one is fitted again on that window too
+    before it answers. `off`: it is trained on all that is labelled, and replaces the champion unseen."""
 
     @model_validator(mode="after")
     def _either_or(self) -> Self:
@@ -108,6 +107,10 @@ class Policy(Frozen):
     @property
     def gated(self) -> bool:
         return self.gate != "off"
+
+    def refits(self, params: Params) -> bool:
+        """Whether an accepted candidate is fitted again; `params` are those of this policy."""
+        return self.gated and params.gate.refit
 
     def params(self, case: Params) -> Params:
         """The case's parameters, with this policy's gate."""

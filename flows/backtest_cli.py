@@ -98,7 +98,7 @@ def _write(project: Project, case: str, params: "BackTestParams", found: "BackTe
         return
     section = triage_section(best.adopted(own))
     out.print("Rules that do not train stay, and so do the guards.", end=" ")
-    if best.gate != "case" or best.refit:
+    if best.gate != "case":
         out.print("It was compared with another gate than the case's, which stays as params.yaml has it.")
     if write_section(path, section):
         out.print(f"Written into {path}: look at it with `git diff`.", highlight=False, soft_wrap=True)

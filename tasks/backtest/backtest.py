@@ -19,7 +19,7 @@ from tasks.backtest.oracle import best_path
 from tasks.backtest.picture import draw
 from tasks.backtest.result import BackTest, Gate, PolicyResult, Reckoning
 from tasks.backtest.scores import Scores, Turn
-from tasks.backtest.walk import Step, Walk, Walker, first_model, trainable
+from tasks.backtest.walk import Step, Walk, Walker, first_model, fitted_again, trainable
 from tasks.backtest.weeks import History, Week, between, collect
 from tasks.files import write_whole
 from tasks.monitoring.estimate import BETTER_WHEN_LOWER
@@ -75,8 +75,12 @@ def _models(history: History, params: Params, weeks: tuple[Week, ...], asked: Ba
     """What some policy is sure to ask for; a training on a recent window is fitted when one does."""
     wanted = {first_model(history, params, weeks[0].start)}
     moments = [history.decides_at(week) for week in weeks]
-    ways = [(params, False), *((policy.params(params), policy.gated) for policy in asked.policies)]
-    found = {trainable(history, chosen, moment, gated=gated) for moment in moments for chosen, gated in ways}
+    found = {trainable(history, params, moment, gated=False) for moment in moments}
+    for policy in asked.policies:
+        own = policy.params(params)
+        for moment in moments:
+            candidate = trainable(history, own, moment, gated=policy.gated)
+            found |= {candidate, fitted_again(history, candidate, moment) if policy.refits(own) else None}
     wanted |= {model for model in found if model is not None}
     return wanted | {unseen for model in wanted for unseen in reference_models(history, params, model)}
 

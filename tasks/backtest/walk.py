@@ -111,9 +111,7 @@ class Walker:
         ruled, action = choice.decides.ruled, choice.action
         recent = table.recent_batches if action is Action.retrain_recent else None
         candidate = trainable(self._history, state.params, as_of, gated=policy.gated, recent=recent)
-        served = candidate
-        if policy.refit:
-            served = trainable(self._history, state.params, as_of, gated=False, recent=recent)
+        served = fitted_again(self._history, candidate, as_of) if policy.refits(state.params) else candidate
         step = Step(week, as_of, action, ruled.rule, choice.reasons, state.reign.model, candidate, served)
         if action in TRAININGS and candidate is not None:
             return self._train(state, step, gated=policy.gated, alarmed=bool(ruled.primary))
@@ -232,6 +230,11 @@ def trainable(
     else:
         train, stop = ready[-(window.train_batches or len(ready)) :], len(ready)
     return Model(stop - len(train), stop) if train else None
+
+
+def fitted_again(history: History, candidate: Model | None, as_of: datetime) -> Model | None:
+    """The candidate, when it has learned from the window that judged it too."""
+    return candidate and Model(candidate.first, history.labelled(as_of))
 
 
 def monitors_of(table: Triage) -> tuple[Monitor, ...]:

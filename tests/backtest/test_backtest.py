@@ -78,6 +78,44 @@ def test_a_gate_turns_a_candidate_away(warm: Project) -> None:
     assert any("at least 0.99 wanted" in text for text in found.weeks[-1].gate)
 
 
+def gated(**gate: object) -> BackTestParams:
+    lenient = {"rule": "non_inferiority", "margin": 0.5}
+    policy = {"policy": "gated", "triggers": [{"trigger": "time", "weeks": 2}], "gate": {**lenient, **gate}}
+    return BackTestParams.model_validate({"warm_up": 6, "policies": [policy]})
+
+
+def test_an_accepted_candidate_answers_with_the_weeks_that_judged_it(warm: Project) -> None:
+    found = look_back(warm, gated(refit=True)).of("gated")
+    as_judged = look_back(warm, gated()).of("gated")
+    took_over = next(place for place, week in enumerate(found.weeks) if week.promoted)
+    assert as_judged.weeks[took_over].promoted
+    # The last two of the labelled weeks judge.
+    assert [week.champion for week in (as_judged.weeks[took_over], found.weeks[took_over])] == ["2025-W07", "2025-W09"]
+    assert found.means["auc"] > as_judged.means["auc"]
+
+
+def test_a_policy_that_keeps_the_cases_gate_is_fitted_again_where_the_case_is(warm: Project) -> None:
+    wanted = look_back(warm, gated(refit=True)).of("gated")
+    params = yaml.safe_load((warm.root / "params.yaml").read_text())
+    params["harbour"]["gate"]["refit"] = True
+    (warm.root / "params.yaml").write_text(yaml.safe_dump(params))
+    assert look_back(warm, gated()).of("gated").weeks == wanted.weeks
+    off = look_back(warm, gated(refit=False)).of("gated")
+    assert off.weeks != wanted.weeks
+
+
+def test_a_policy_without_a_gate_is_trained_on_all_there_is_whatever_the_case_does(
+    warm: Project, policies: BackTestParams, found: BackTest
+) -> None:
+    params = yaml.safe_load((warm.root / "params.yaml").read_text())
+    params["harbour"]["gate"]["refit"] = True
+    (warm.root / "params.yaml").write_text(yaml.safe_dump(params))
+    again = look_back(warm, policies)
+    assert [again.of(name) for name in ("never", "weekly", ORACLE)] == [
+        found.of(name) for name in ("never", "weekly", ORACLE)
+    ]
+
+
 def test_a_champion_that_got_worse_goes_back(warm: Project) -> None:
     rules = [
         {
