@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from configs.labels import LabelKey
 from tasks.ingestion.sources import BEGINNING
-from tasks.outcomes.join import against, best, moment, one, parquet, text
+from tasks.outcomes.join import FILE, against, best, moment, one, parquet, text
 from tasks.outcomes.labels import KEYS, Delivered
 from tasks.outcomes.shelf import Shelf
 from tasks.outcomes.state import LabelFile, Span, State, span
@@ -51,7 +51,7 @@ def take(
     made = shelf.scratch / "labels.parquet"
     connection.execute(
         f"COPY (SELECT *, CASE WHEN labelled_at > {text(since)} THEN labelled_at ELSE {text(as_of)} END AS known_at, "
-        f"{text(as_of)} AS taken_at FROM {new}) TO {text(made)} (FORMAT parquet, COMPRESSION zstd)"
+        f"{text(as_of)} AS taken_at FROM {new}) TO {text(made)} ({FILE})"
     )
     connection.unregister("came")
     name = f"labels/date={as_of:%Y-%m-%d}/{serial:06d}.parquet"
@@ -72,8 +72,7 @@ def settle(connection: duckdb.DuckDBPyConnection, fresh: str, key: LabelKey) -> 
     )
     best(connection, "with_old", key, TRUTH)
     columns = ", ".join(KEYS[key])
-    again = f"(SELECT * FROM with_old SEMI JOIN {TRUTH}_repeated ON hash({columns}) = h)"
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE standings AS {against(again, key)}")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE standings AS {against(f'{TRUTH}_again', key)}")
     found = connection.execute("SELECT standing, count(*) FROM standings GROUP BY standing").fetchall()
     number = dict(found)
     about = connection.execute(

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from configs.labels import LabelKey
 from tasks.outcomes.labels import KEYS
@@ -23,6 +26,9 @@ ROW = ("request_id", "row", "role")
 """What an outcome is about: one row of one request, and who answered it."""
 LABELLED = ("label", "labelled_at", "known_at", "label_version", "label_apart")
 """What a label adds to a row of the prediction log."""
+FILE = "FORMAT parquet, PARQUET_VERSION V2, COMPRESSION zstd, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 4096"
+"""How rows are written: ids that never repeat cost a dictionary in vain, and moments are small as differences."""
+_HASHES_AT_ONCE = 20_000_000
 NEAR = timedelta(days=31)
 """A row that says no event time is about its entity's event nearest to the answer, if that is not farther than this."""
 
@@ -68,18 +74,19 @@ def best(connection: duckdb.DuckDBPyConnection, labels: str, key: LabelKey, name
     """Make the view `name`: of the labels in the view `labels` the one that counts of each key.
 
     Only keys that occur more than once are looked at closely: hashes find them in one pass, and a few others at worst.
+    The table `<name>_again` holds all labels of these.
     """
     columns = ", ".join(KEYS[key])
+    _find_repeated(connection, labels, columns, f"{name}_repeated")
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {name}_repeated AS "
-        f"SELECT h FROM (SELECT hash({columns}) AS h FROM {labels}) GROUP BY h HAVING count(*) > 1"
+        f"CREATE OR REPLACE TEMP TABLE {name}_again AS "
+        f"SELECT * FROM {labels} SEMI JOIN {name}_repeated ON hash({columns}) = h"
     )
     kept = ", ".join(dict.fromkeys((*KEYS[key], "label", "labelled_at", "known_at", "version")))
     once = f"SELECT {kept} FROM {labels} ANTI JOIN {name}_repeated ON hash({columns}) = h"
-    ranked = f"SELECT {kept}, row_number() OVER (PARTITION BY {columns} ORDER BY {_BETTER}) AS place"
-    repeated = f"{ranked} FROM {labels} SEMI JOIN {name}_repeated ON hash({columns}) = h"
+    ranked = f"SELECT {kept}, row_number() OVER (PARTITION BY {columns} ORDER BY {_BETTER}) AS place FROM {name}_again"
     connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW {name} AS {once} UNION ALL SELECT {kept} FROM ({repeated}) WHERE place = 1"
+        f"CREATE OR REPLACE TEMP VIEW {name} AS {once} UNION ALL SELECT {kept} FROM ({ranked}) WHERE place = 1"
     )
 
 
@@ -146,13 +153,33 @@ def with_late(rows: str, late: str, as_of: datetime) -> str:
 def repeated_rows(connection: duckdb.DuckDBPyConnection, rows: str) -> int:
     """How many rows too many `rows` has: a request's id was used twice."""
     mine = ", ".join(ROW)
-    found = connection.execute(
+    _find_repeated(connection, rows, mine, "repeated_requests")
+    found = one(
+        connection,
         f"SELECT coalesce(sum(times - 1), 0) FROM (SELECT count(*) AS times FROM {rows} "
-        f"SEMI JOIN (SELECT h FROM (SELECT hash({mine}) AS h FROM {rows}) GROUP BY h HAVING count(*) > 1) "
-        f"ON hash({mine}) = h GROUP BY {mine})"
-    ).fetchone()
-    assert found is not None
+        f"SEMI JOIN repeated_requests ON hash({mine}) = h GROUP BY {mine})",
+    )
     return int(found[0])
+
+
+def _find_repeated(connection: duckdb.DuckDBPyConnection, rows: str, columns: str, name: str) -> None:
+    """Make the table `name`: the hashes `h` of what `columns` of `rows` hold more than once.
+
+    Sorted in numpy, so many at a time as memory allows: to group them takes DuckDB more than twice as long.
+    """
+    (number,) = one(connection, f"SELECT count(*) FROM {rows}")
+    parts = max(-(-number // _HASHES_AT_ONCE), 1)
+    hashes = f"SELECT h FROM (SELECT hash({columns}) AS h FROM {rows}) WHERE h % {parts} = "
+    found = (connection.execute(f"{hashes}{part}").fetchnumpy()["h"] for part in range(parts))
+    twice = [_twice(np.asarray(each, np.uint64)) for each in found]
+    connection.register("found_twice", pa.table({"h": np.concatenate(twice)}))
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT h FROM found_twice")
+    connection.unregister("found_twice")
+
+
+def _twice(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    hashes.sort()
+    return np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
 
 
 def first_of_each(rows: str) -> str:

@@ -14,6 +14,7 @@ import yaml
 from configs.errors import ConfigError
 from configs.project import Project
 from tasks.outcomes import gather as gathering
+from tasks.outcomes import join as joining
 from tasks.outcomes.errors import LabelsUnjoinable, LabelsUnreadable, OutcomesAltered
 from tasks.outcomes.gather import Gathered, gather
 from tasks.outcomes.increment import Increment
@@ -110,6 +111,17 @@ def test_a_corrected_label_replaces_the_one_before(loans: Project, log: Log, at_
     gathered = gather(loans, "loans", START + 4 * DAY, log)
     assert known(loans)["r0"] == 0.0
     assert (gathered.corrections, gathered.contradictions) == (1, 0)
+
+
+def test_what_comes_twice_is_found_however_little_is_looked_at_at_once(
+    loans: Project, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "_HASHES_AT_ONCE", 2)
+    again = [paid(number, True, NOON + DAY) for number in range(3)]
+    tell(loans, "a", *again, *again, paid(1, False, NOON + 2 * DAY))
+    gathered = gather(loans, "loans", START + 3 * DAY, log)
+    assert (gathered.duplicates, gathered.corrections, gathered.joined) == (3, 1, 3)
+    assert known(loans) == {"r0": 1.0, "r1": 0.0, "r2": 1.0}
 
 
 def test_contradictory_labels_are_named_and_the_one_known_first_stays(loans: Project, log: Log) -> None:
