@@ -217,6 +217,8 @@ def _timed(champion: pd.DataFrame, challenger: pd.DataFrame) -> tuple[Floats, Fl
 
     Both models scored such a request once more by itself: the difference is what the challenger would have added.
     """
+    if champion.empty:  # of columns without a row, none says that it holds times
+        return _NONE, _NONE
     both = pd.DataFrame({
         "request_id": champion["request_id"].to_numpy(),
         "took": (champion["answered_at"] - champion["received_at"]).dt.total_seconds().to_numpy(),

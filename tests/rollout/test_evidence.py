@@ -219,3 +219,10 @@ def test_what_is_expected_comes_from_the_rows_that_judged_both(
     problem: Problem, table: dict[str, Any], disagreement: float
 ) -> None:
     assert expected(problem, pd.DataFrame(table), None).disagreement == pytest.approx(disagreement)
+
+
+def test_a_shadow_that_was_asked_nothing_yet_has_timed_nothing() -> None:
+    nothing = pd.DataFrame(columns=list(COLUMNS))
+    watched = Watched("birds", Problem.binary, state(1), EXPECTED)
+    found = watched.seen([Period(state(1).stage, AT, END)], nothing, nothing.assign(label=[], labelled_at=[]))
+    assert (found.rows, len(found.seconds), len(found.champion_seconds)) == (0, 0, 0)
