@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,6 +95,35 @@ def stream_predictions(  # noqa: PLR0913
         if where not in landed:
             for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
                 yield from _within(batch, (start, end), columns)
+
+
+def count_predictions(url: str, case: str, first: date, last: date, *, fresh: Path | None = None) -> dict[date, int]:
+    """How many rows each day (UTC) from `first` to `last` has, as the files say themselves; days without are left out.
+
+    With `fresh`, a folder of segments, its rows too. Raises LogUnreadable, StoreUnreachable.
+    """
+    waiting = _fresh(fresh, case) if fresh is not None else {}
+    store = Store(url)
+    rows: defaultdict[date, int] = defaultdict(int)
+    landed: set[tuple[date, str]] = set()
+    for day in store.days(case):
+        if first <= day <= last:
+            found, names = _at_one_moment(store, case, day, partial(_rows_of, store, case, day))
+            rows[day] += sum(found)
+            landed |= {(day, name) for name in names}
+    for (day, name), table in waiting.items():
+        if first <= day <= last and (day, name) not in landed:
+            rows[day] += table.num_rows
+    return dict(rows)
+
+
+def _rows_of(store: Store, case: str, day: date, name: str) -> int:
+    try:
+        return store.rows(case, day, name)
+    except pa.ArrowException as error:
+        raise LogUnreadable(
+            f"{name} of `{case}` on {day} is no Parquet file: {error}. Restore it from a backup."
+        ) from error
 
 
 def _open_day(

@@ -89,6 +89,11 @@ class Store:
         with self._reaching(), self._files.open(f"{self._folder(case, day)}/{name}", "rb") as file:
             return pq.read_schema(file)
 
+    def rows(self, case: str, day: date, name: str) -> int:
+        """How many rows a file says it has. Raises FileNotFoundError or StoreUnreachable."""
+        with self._reaching(), self._files.open(f"{self._folder(case, day)}/{name}", "rb") as file:
+            return int(pq.read_metadata(file).num_rows)
+
     def metadata(self, case: str, day: date, name: str) -> dict[bytes, bytes]:
         """What a file says about itself. Raises FileNotFoundError or StoreUnreachable."""
         return dict(self.schema(case, day, name).metadata or {})

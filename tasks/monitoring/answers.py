@@ -1,7 +1,7 @@
 """What a monitor needs of the prediction log of one case."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
 from typing import Protocol
 
 import pyarrow as pa
@@ -21,4 +21,8 @@ class Answers(Protocol):
         With `columns`, every batch has exactly these, in this order; one that its rows do not have is of type null.
         A column may be of one type in one batch and of another in the next.
         """
+        ...
+
+    def rows_by_day(self, first: date, last: date) -> Mapping[date, int]:
+        """How many rows each day (UTC) from `first` to `last` has, of any role: counted without reading them."""
         ...

@@ -138,10 +138,18 @@ def count_hours(
     names = [name for name in grid.columns if name not in (SCORE, PREDICTION)]
     columns = [*names, *_ABOUT, *_answers(problem).values()]
     for batch in answers.batches(*span, list(dict.fromkeys(columns))):
-        asked = batch.filter(pc.is_in(batch.column("role"), value_set=pa.array(ASKED_THE_CHAMPION)))
-        for hour, rows in _by_hour(asked):
+        for hour, rows in _by_hour(_asked_the_champion(batch)):
             counting.setdefault(hour, _Counting(grid, problem, sample_rows)).add(rows)
     return [one.hour(_EPOCH + HOUR * hour) for hour, one in sorted(counting.items())]
+
+
+def rows_by_hour(answers: Answers, start: datetime, end: datetime) -> dict[datetime, int]:
+    """How many rows `count_hours` would find in each hour of `[start, end)`; two columns are read."""
+    found: dict[int, int] = {}
+    for batch in answers.batches(start, end, ["role", WHEN]):
+        for hour, rows in _by_hour(_asked_the_champion(batch)):
+            found[hour] = found.get(hour, 0) + rows.num_rows
+    return {_EPOCH + HOUR * hour: rows for hour, rows in sorted(found.items())}
 
 
 def together(hours: Iterable[Hour], grid: Grid, version: str | None) -> Profile:
@@ -224,6 +232,10 @@ def _answers(problem: Problem) -> dict[str, str]:
     if problem is Problem.multiclass:
         return {SCORE: "probability", PREDICTION: "prediction"}
     return {SCORE: "probability" if problem is Problem.binary else "prediction"}
+
+
+def _asked_the_champion(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.filter(pc.is_in(batch.column("role"), value_set=pa.array(ASKED_THE_CHAMPION)))
 
 
 def _by_hour(batch: pa.RecordBatch) -> Iterable[tuple[int, pa.RecordBatch]]:

@@ -1,8 +1,9 @@
 """A case of birds at a feeder, and its answers in memory."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,10 @@ class FrameAnswers:
                 there = set(batch.schema.names)
                 arrays = [batch.column(n) if n in there else pa.nulls(batch.num_rows) for n in names]
                 yield pa.RecordBatch.from_arrays(arrays, names=list(names))
+
+    def rows_by_day(self, first: date, last: date) -> dict[date, int]:
+        days = [moment.date() for table in self.tables for moment in table.column("answered_at").to_pylist()]
+        return {day: count for day, count in Counter(days).items() if first <= day <= last}
 
 
 def birds(rows: int, seed: int = 1, **changed: Any) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def test_an_hour_that_may_still_get_rows_is_counted_again(profiles: Profiles) ->
     assert early.reads.pop() == (NOON, as_of)
     log = Counted("birds", (*early.tables, logged(birds(10, 5), NOON + 4 * HOUR)))
     found = profiles.hours(log, NOON, NOON + 6 * HOUR, NOON + 7 * HOUR)
-    assert log.reads == [(NOON + 4 * HOUR, NOON + 6 * HOUR)], "hours that ended an hour before the as-of are kept"
+    assert log.reads[-1] == (NOON + 4 * HOUR, NOON + 6 * HOUR), "hours that ended an hour before the as-of are kept"
     assert [hour.rows for hour in found.values()] == [60, 60, 60, 60, 70, 60]
 
 
@@ -122,13 +122,61 @@ def test_an_hour_without_rows_is_looked_for_again(profiles: Profiles) -> None:
     assert len(profiles.hours(answers(3), NOON, NOON + 3 * HOUR, LATER)) == 3
 
 
-def test_hours_that_got_rows_afterwards_are_counted_again_when_forgotten(profiles: Profiles) -> None:
+def test_a_row_that_comes_late_reopens_its_hour_and_no_other(
+    profiles: Profiles, case: Case, grid: Grid, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = answers(30)
+    window = (NOON, NOON + 30 * HOUR)
+    profiles.hours(log, *window, LATER)
+    more = Counted("birds", (*log.tables, logged(birds(5, 9), NOON + 2 * HOUR)))
+    found = profiles.hours(more, *window, LATER)
+    anew = {hour.start: hour for hour in count_hours(more, grid, case.problem, 2000, window)}
+    assert found.keys() == anew.keys()
+    assert all(equal(found[begin], anew[begin]) for begin in anew)
+    assert found[NOON + 2 * HOUR].rows == 65
+    assert more.reads[:2] == [(NOON, NOON + 12 * HOUR), (NOON + 2 * HOUR, NOON + 3 * HOUR)], "the other day is not read"
+    assert "5 rows came late to" in caplog.text
+    more.reads.clear()
+    assert profiles.rows(more, *window, LATER)[NOON + 2 * HOUR] == 65
+    assert more.reads == []
+
+
+def test_a_late_row_of_an_hour_that_had_none_is_found(profiles: Profiles) -> None:
+    profiles.hours(answers(1), NOON, NOON + 3 * HOUR, LATER)
+    more = Counted("birds", (*answers(1).tables, logged(birds(7, 9), NOON + HOUR)))
+    assert profiles.rows(more, NOON, NOON + 3 * HOUR, LATER) == {NOON: 60, NOON + HOUR: 7}
+
+
+def test_hours_outlive_the_rows_they_were_counted_from(profiles: Profiles) -> None:
+    profiles.hours(answers(2), NOON, NOON + 2 * HOUR, LATER)
+    gone = Counted("birds", ())
+    assert profiles.rows(gone, NOON, NOON + 2 * HOUR, LATER) == {NOON: 60, NOON + HOUR: 60}
+
+
+@pytest.mark.parametrize("of", ["hours", "rows"])
+def test_a_file_that_cannot_be_read_is_counted_again_from_the_log_and_said_to_be(
+    profiles: Profiles, of: str, caplog: pytest.LogCaptureFixture
+) -> None:
     log = answers(2)
-    profiles.hours(log, NOON, NOON + 2 * HOUR, LATER)
+    first = profiles.hours(log, NOON, NOON + 2 * HOUR, LATER)
+    path = Path(profiles._path(NOON))
+    path.write_bytes(path.read_bytes()[:100])
+    found = getattr(profiles, of)(log, NOON, NOON + 2 * HOUR, LATER)
+    assert found == {NOON: 60, NOON + HOUR: 60} if of == "rows" else equal(found[NOON], first[NOON])
+    assert "12.hour cannot be read" in caplog.text
+    assert "counted again from the log" in caplog.text
+    assert log.reads[-1] == (NOON, NOON + HOUR)
+    log.reads.clear()
+    assert equal(profiles.hours(log, NOON, NOON + 2 * HOUR, LATER)[NOON], first[NOON])
+    assert log.reads == [], "it is whole again"
+
+
+def test_what_the_log_had_of_a_day_may_be_unreadable_too(profiles: Profiles) -> None:
+    log = answers(1)
+    profiles.hours(log, NOON, NOON + HOUR, LATER)
+    (Path(profiles._path(NOON)).parent / "rows").write_bytes(b"\xff many")
     more = Counted("birds", (*log.tables, logged(birds(5, 9), NOON)))
-    assert profiles.rows(more, NOON, NOON + 2 * HOUR, LATER)[NOON] == 60
-    profiles.forget(NOON, NOON + HOUR)
-    assert profiles.rows(more, NOON, NOON + 2 * HOUR, LATER)[NOON] == 65
+    assert profiles.rows(more, NOON, NOON + HOUR, LATER) == {NOON: 65}
 
 
 def test_days_in_parallel_give_what_one_after_the_other_gives(profiles: Profiles, case: Case, grid: Grid) -> None:
@@ -174,7 +222,7 @@ def test_profiles_lie_beside_a_log_at_a_url(case: Case, grid: Grid) -> None:
     for _ in range(2):
         kept.hours(log, NOON, NOON + HOUR, LATER)
     assert len(log.reads) == 1
-    kept.forget(NOON, NOON + HOUR)
+    kept._forget(NOON)
 
 
 def test_a_store_that_is_away_is_named(case: Case, grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
@@ -51,6 +51,10 @@ class Frame:
         found = self.rows[(self.rows["answered_at"] >= start) & (self.rows["answered_at"] < end)]
         if len(found):
             yield from pa.Table.from_pandas(found[list(columns or found)], preserve_index=False).to_batches()
+
+    def rows_by_day(self, first: date, last: date) -> dict[date, int]:
+        days = self.rows["answered_at"].dt.date
+        return dict(days[(days >= first) & (days <= last)].value_counts())
 
 
 def refer(clone: Project, rows: int = 8000, version: str = "1") -> None:

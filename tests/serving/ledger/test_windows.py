@@ -1,7 +1,7 @@
 """The log as the monitors read it: the rows of a window, once each, in bounded batches."""
 
 import pickle
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pyarrow as pa
 import pytest
@@ -109,3 +109,21 @@ def test_moments_need_an_offset(log: Log) -> None:
 def test_answers_can_be_sent_to_another_process(log: Log) -> None:
     answers = LoggedAnswers(log.url, "birds", log.folder)
     assert pickle.loads(pickle.dumps(answers)) == answers
+
+
+def test_days_are_counted_without_reading_them_and_each_row_once(log: Log) -> None:
+    def counted(*, fresh: bool = True) -> dict[date, int]:
+        answers = LoggedAnswers(log.url, "birds", log.folder if fresh else None)
+        return dict(answers.rows_by_day(DAY, after))
+
+    after = NEXT_DAY.date()
+    assert counted() == {}
+    log.write("w0-1-000001", bird("a"), bird("b"), bird("c", NOON + 24 * HOUR))
+    assert (counted(), counted(fresh=False)) == ({DAY: 2, after: 1}, {})
+    log.compact()
+    log.write("w0-1-000002", bird("d"))
+    assert (counted(), counted(fresh=False)) == ({DAY: 3, after: 1}, {DAY: 2, after: 1})
+    compact_all(log)
+    assert merge_day(log.store, "birds", DAY, ledger_id(log.folder), NEXT_DAY)
+    assert counted() == {DAY: 3, after: 1}
+    assert LoggedAnswers(log.url, "birds").rows_by_day(after, after) == {after: 1}
