@@ -14,7 +14,7 @@ import pandas as pd
 from configs.faults import BadCandidate, BadChallenger, Kill
 from configs.project import Project
 from flows import clock
-from flows.replay_gateway import Gateway, GatewayLost, gateway_of
+from flows.replay_gateway import Gateway, GatewayLost, InProcess, gateway_of
 from flows.replay_sandbox import Sandbox
 from serving.ledger.places import predictions_url, segments_folder
 from serving.ledger.windows import LoggedAnswers
@@ -80,7 +80,7 @@ class _Replay:
         """Every step that is left, one after the other."""
         for step in self.steps.done:
             on_step(step)
-        with gateway_of(self.project) as gateway:
+        with gateway_of(self.project, in_process=self.plan.in_process) as gateway:
             os.environ["EVERGREEN_GATEWAY_URL"] = gateway.url
             while (moment := self._next()) is not None:
                 on_step(self.steps.keep(self._step(gateway, moment)))
@@ -92,7 +92,7 @@ class _Replay:
         rolling = Desk(self.project, self.case.name).under_way() is not None
         return next_step(self.plan, self.case.label_delay, self.steps.done[-1].at, rolling=rolling)
 
-    def _step(self, gateway: Gateway, moment: datetime) -> Step:
+    def _step(self, gateway: Gateway | InProcess, moment: datetime) -> Step:
         """What happens up to a moment: rows are asked and answered, labels come, and the flows run."""
         before = self.steps.done[-1].at if self.steps.done else None
         self.seconds, self.failures = {}, []
@@ -111,7 +111,7 @@ class _Replay:
 
     # Traffic
 
-    def _send(self, gateway: Gateway, start: datetime, end: datetime) -> Sent:
+    def _send(self, gateway: Gateway | InProcess, start: datetime, end: datetime) -> Sent:
         asked = list(requests(self.case, self.history, start, end))
         kills = sum(isinstance(fault, Kill) and start <= fault.start < end for fault in self.plan.faults)
         left, answered, refused = kills, set[str](), set[str]()

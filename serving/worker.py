@@ -62,9 +62,10 @@ class Worker:
         pages = Pages(self.inference, self.reporter, Evidence(project), self.params.default_case)
         guard = Guard(self.door, self.params.limits, workers)
         self.application = Application(self.inference, pages, guard, self.params.default_case)
+        self._server = uvicorn.Server(self._settings())
 
     async def serve(self, listening: socket.socket) -> None:
-        """Answer on the socket until SIGTERM; then finish what is under way, and seal the log."""
+        """Answer on the socket until SIGTERM or `stop`; then finish what is under way, and seal the log."""
         await self._follow()
         gc.collect()
         gc.freeze()
@@ -73,19 +74,19 @@ class Worker:
             asyncio.create_task(_every(_REPORT_SECONDS, self._report)),
             asyncio.create_task(self.inference.shadow.run()),
         ]
-        # uvicorn raises the signal it was stopped by once more when it is done; what comes after it is still ours.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
-        server = uvicorn.Server(self._settings())
-        beats.append(asyncio.create_task(_every(_REPORT_SECONDS, partial(self._close_slow, server))))
+        beats.append(asyncio.create_task(_every(_REPORT_SECONDS, partial(self._close_slow, self._server))))
         try:
-            await server.serve(sockets=[listening])
+            await self._server.serve(sockets=[listening])
         finally:
             for beat in beats:
                 beat.cancel()
             await asyncio.gather(*beats, return_exceptions=True)
             self.ledger.close()
             await self._report()
+
+    def stop(self) -> None:
+        """End `serve` soon, from another thread."""
+        self._server.should_exit = True
 
     def _settings(self) -> uvicorn.Config:
         tls = self.params.tls
@@ -149,6 +150,9 @@ def main() -> None:
     log_as(given.name)
     end_with_parent(given.lifeline)
     gc.set_threshold(50_000, 20, 100)
+    # uvicorn raises the signal it was stopped by once more when it is done; what comes after it is still ours.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     worker = Worker(Project.here(), given.name, given.workers)
     started = time.perf_counter()
     uvloop.run(worker.serve(socket.socket(fileno=given.socket)))

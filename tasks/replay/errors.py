@@ -6,6 +6,7 @@ EvergreenError                   (configs.errors)
     ├── TooLittleBefore          nothing to train a first model on
     ├── NotReplayable            a case whose labels are not in its source
     ├── FaultUnfit               a fault for a column, a slice or a time that is not there
+    ├── NotToBeKilled            a gateway in this process is not killed alone
     └── AnotherReplay            the name is taken by a replay of something else
 """
 
@@ -46,6 +47,13 @@ class NotReplayable(ReplayError):
 class FaultUnfit(ReplayError):
     def __init__(self, fault: str, why: str) -> None:
         super().__init__(f"The fault `{fault}` cannot be planted: {why}")
+
+
+class NotToBeKilled(ReplayError):
+    def __init__(self) -> None:
+        super().__init__(
+            "A gateway in this process cannot be killed alone; leave out `--in-process`, or the fault `kill`."
+        )
 
 
 class AnotherReplay(ReplayError):

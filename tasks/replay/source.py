@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from configs.case import Case
+from configs.faults import Kill
 from configs.project import Project
 from tasks.files import write_whole
 from tasks.ingestion.batches import period_start
 from tasks.ingestion.sources import BEGINNING, rows
-from tasks.replay.errors import NotReplayable, OutsideRows, TooLittleBefore
+from tasks.replay.errors import NotReplayable, NotToBeKilled, OutsideRows, TooLittleBefore
 from tasks.replay.feed import as_known, periods
 from tasks.replay.plant import KNOWN_AT, must_fit, planted
 from tasks.replay.steps import Plan
@@ -32,6 +33,8 @@ def history_of(project: Project, plan: Plan) -> pd.DataFrame:
     if not first < plan.start < plan.end or last < plan.end - _AT_MOST_WITHOUT:
         raise OutsideRows(case.name, (plan.start, plan.end), (first, last))
     _must_have_enough_before(project, case, frame, plan.start)
+    if plan.in_process and any(isinstance(fault, Kill) for fault in plan.faults):
+        raise NotToBeKilled
     for fault in plan.faults:
         must_fit(case, frame, fault, plan.start, plan.end)
     return planted(case, frame, plan.faults, plan.seed)
