@@ -170,13 +170,16 @@ def _worker(room: Project, case: Case, champion: RouteEntry, challenger: RouteEn
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         listening.set_inheritable(True)
-        command = [sys.executable, "-m", "serving.worker", "--name", "load", "--socket", str(listening.fileno())]
+        # A check that is killed must not leave its gateway behind: the pipe closes with this process.
+        lifeline, held = os.pipe()
+        command = [sys.executable, "-m", "serving.worker", "--name", "load", "--lifeline", str(lifeline)]
+        command += ["--socket", str(listening.fileno())]
         environment = {**os.environ, "EVERGREEN_ROOT": str(room.root), "EVERGREEN_PLACE": room.place_name}
         process = subprocess.Popen(
             command,
             cwd=room.root,
             env=environment,
-            pass_fds=(listening.fileno(),),
+            pass_fds=(listening.fileno(), lifeline),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -190,3 +193,5 @@ def _worker(room: Project, case: Case, champion: RouteEntry, challenger: RouteEn
         finally:
             process.terminate()
             process.wait(_START_SECONDS)
+            os.close(held)
+            os.close(lifeline)

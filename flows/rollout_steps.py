@@ -10,7 +10,7 @@ import pandas as pd
 from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, TaskRun
 
 from configs.project import Project
 from flows.clock import now
@@ -43,11 +43,18 @@ _LOOKS_A_STAGE = 100
 _STEP: dict[str, Any] = {"persist_result": False, "cache_policy": NO_CACHE}
 
 
-def _outside_failed(_task: object, _run: object, state: Any) -> bool:
-    return isinstance(state.result(raise_on_failure=False), StoreUnreachable)
+def _outside_failed(_task: object, run: TaskRun, state: Any) -> bool:
+    """A store that is away is asked again: by a run that stays with its rollout until it is back, by others a while."""
+    away = isinstance(state.result(raise_on_failure=False), StoreUnreachable)
+    return away and (bool(runtime.flow_run.parameters.get("follow")) or run.run_count <= _TRIES)
 
 
-_RETRIED: dict[str, Any] = {"retries": 3, "retry_delay_seconds": [1, 5, 20], "retry_condition_fn": _outside_failed}
+_TRIES = 3
+_RETRIED: dict[str, Any] = {
+    "retries": 1_000_000,
+    "retry_delay_seconds": [1, 5, 20],
+    "retry_condition_fn": _outside_failed,
+}
 
 
 def take_turn(case: str) -> bool:
