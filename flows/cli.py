@@ -67,9 +67,9 @@ def run(case: CaseArgument = "flights") -> None:
 
     described = project.case(case)
     if Registry(project).holder(case, "champion") is None and described.source.kind == "recorded":
-        window = _evaluation_length(project, case)
-        out.rule(f"{case}: a first model, as of {described.source.as_of - window:%Y-%m-%d}", align="left")
-        out.print(run_summary(project, _train_here(case, described.source.as_of - window, "first model")))
+        earlier = described.source.as_of - _until_the_next(project, case)
+        out.rule(f"{case}: a first model, as of {earlier:%Y-%m-%d}", align="left")
+        out.print(run_summary(project, _train_here(case, earlier, "first model")))
     out.rule(f"{case}: a candidate for it to be judged against", align="left")
     registered = _train_here(case, None, "by hand")
     out.print(run_summary(project, registered), where_to_look(project, registered))
@@ -264,12 +264,13 @@ def _ready() -> Project:
     return project
 
 
-def _evaluation_length(project: Project, case: str) -> timedelta:
+def _until_the_next(project: Project, case: str) -> timedelta:
+    """How long after a first model a second one can be judged against it, having learned from more than the first."""
     from tasks.ingestion.batches import period_end, period_start
 
-    every = project.case(case).batch_every
+    every, params = project.case(case).batch_every, project.params(case)
     start = end = period_start(every, now())
-    for _ in range(project.params(case).window.evaluate_batches):
+    for _ in range(params.window.evaluate_batches * (2 if params.gate.refit else 1)):
         end = period_end(every, end)
     return end - start
 

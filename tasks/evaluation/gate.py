@@ -30,6 +30,8 @@ class Measured(Frozen):
     champion_version: str | None
     champion_lacks: tuple[str, ...] = ()
     """Columns the champion needs and the deliveries no longer have: it cannot be scored."""
+    answers_alike: bool = False
+    """Candidate and champion gave the same answer to every row, bit for bit."""
     differences: dict[str, Interval] = Field(default_factory=dict)
     slices: tuple[SliceComparison, ...] = ()
     importance: dict[str, float] = Field(default_factory=dict)
@@ -175,7 +177,7 @@ def _comparison(gate: GateParams, measured: Measured) -> Reason:
         rule="comparison",
         passed=passed,
         text=f"{gate.metric} is {'' if passed else 'not '}{verdict}: gain {gained} at {gate.confidence:.0%}, "
-        f"lower end above {wanted:g} wanted",
+        f"lower end above {wanted:g} wanted" + ("; the two answer every row alike" if measured.answers_alike else ""),
     )
 
 

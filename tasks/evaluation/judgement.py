@@ -13,7 +13,7 @@ from tasks.evaluation.fresh import FreshRows
 from tasks.evaluation.gate import Measured, decide
 from tasks.evaluation.importance import permutation_importance
 from tasks.evaluation.metrics import HIGHER_IS_BETTER, estimates
-from tasks.evaluation.predictions import Predictions, unusable
+from tasks.evaluation.predictions import Predictions, digest, unusable
 from tasks.records import Decision
 
 
@@ -41,6 +41,7 @@ def judge(case: Case, params: Params, rows: FreshRows, candidate: Contender, cha
         metrics=comparison.metrics,
         champion_version=champion.version if champion else None,
         champion_lacks=champion.lacks(rows.frame) if champion else (),
+        answers_alike=theirs is not None and digest(ours.answers) == digest(theirs.answers),
         differences=comparison.differences,
         slices=comparison.slices,
         importance=_importance(params, rows, candidate) if comparison.metrics else {},

@@ -50,6 +50,7 @@ def test_the_champion_itself_is_not_promoted_again(shop: Any) -> None:
     evaluation = shop.evaluate()
     assert (evaluation.decision.ruling, against(evaluation)) == (Ruling.reject, ["comparison"])
     assert evaluation.differences["auc"].value == 0
+    assert evaluation.decision.against[0].text.endswith("; the two answer every row alike")
 
 
 @pytest.mark.parametrize("seed", range(3))
