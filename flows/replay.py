@@ -59,9 +59,10 @@ def replay(  # noqa: PLR0913 - what is replayed, where, and who is told and aske
     """
     history = history_of(project, plan)
     sandbox = Sandbox.of(project, name)
-    sandbox.furnish(project, plan, fresh=fresh)
-    sandbox.enter()
-    return _Replay(sandbox, plan, history, approve).run(on_step)
+    with sandbox.alone():
+        sandbox.furnish(project, plan, fresh=fresh)
+        sandbox.enter()
+        return _Replay(sandbox, plan, history, approve).run(on_step)
 
 
 class _Replay:

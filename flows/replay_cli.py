@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import warnings
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -82,7 +83,7 @@ def replay(  # noqa: PLR0913, PLR0917 - what is replayed, and how
     project.case(case)
     faults = read_faults(fault or [])
     apply(project)
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
     from flows.replay import replay as happen
     from tasks.replay.steps import Plan
@@ -111,8 +112,9 @@ def replay(  # noqa: PLR0913, PLR0917 - what is replayed, and how
             live.start()
             return yes
 
-        # What the flows log is kept beside the steps; the screen shows how it goes.
-        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", handlers=[logging.NullHandler()])
+        # What the flows log is in the sandbox; the screen shows how it goes.
+        logging.basicConfig(handlers=[logging.NullHandler()])
+        warnings.simplefilter("ignore", FutureWarning)  # of the libraries, to their own authors
         steps = happen(
             project,
             plan,
@@ -122,8 +124,9 @@ def replay(  # noqa: PLR0913, PLR0917 - what is replayed, and how
             fresh=fresh,
         )
     Console(width=max(out.width, _WIDE)).print(table(plan, steps))
-    out.print(f"In {project.root / 'data' / 'replays' / (name or named(plan))}; its own commands work there: "
-              f"`EVERGREEN_ROOT=…/clone evergreen history {case}`", highlight=False, soft_wrap=True)  # fmt: skip
+    folder = project.root / "data" / "replays" / (name or named(plan))
+    out.print(f"In {folder}: steps.jsonl, replay.log, and clone/, where all commands work:\n"
+              f"  EVERGREEN_ROOT={folder}/clone evergreen history {case}", highlight=False, soft_wrap=True)  # fmt: skip
 
 
 def named(plan: "Plan") -> str:

@@ -1,5 +1,6 @@
 """The sandbox of a replay: a copy of the project with stores of its own, so that nobody else's are touched."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -12,7 +13,8 @@ from configs.case import Case
 from configs.environment import apply
 from configs.overlay import overlay
 from configs.project import Project
-from tasks.replay.errors import AnotherReplay
+from tasks.adapters.locks import Held, acquire
+from tasks.replay.errors import AnotherReplay, UnderWay
 from tasks.replay.steps import Plan
 
 _FOLDERS = ("configs", "flows", "serving", "tasks", ".dvc")
@@ -39,6 +41,18 @@ class Sandbox:
     def of(cls, project: Project, name: str) -> "Sandbox":
         return cls(project.root / "data" / "replays" / name)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only process that replays here. Raises UnderWay."""
+        try:
+            handle = acquire(self.folder.with_suffix(".lock"), wait=False)
+        except Held as held:
+            raise UnderWay(self.folder.name) from held
+        try:
+            yield
+        finally:
+            os.close(handle)
+
     def furnish(self, project: Project, plan: Plan, *, fresh: bool) -> None:
         """Make the sandbox, or take it as it is where this very plan was begun before. Raises AnotherReplay."""
         if fresh:
@@ -64,6 +78,11 @@ class Sandbox:
         apply(self.project)
         # Heartbeats tell a server that a run is dead. Here there is none, and each run waits a second for its last one.
         os.environ.pop("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", None)
+        kept = logging.FileHandler(self.folder / "replay.log", encoding="utf-8")
+        kept.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        for name in ("tasks", "flows"):
+            logging.getLogger(name).addHandler(kept)
+            logging.getLogger(name).setLevel(logging.INFO)
 
     @contextmanager
     def badly_trained(self, case: Case, *, gate: bool) -> Iterator[None]:

@@ -7,6 +7,7 @@ EvergreenError                   (configs.errors)
     ├── NotReplayable            a case whose labels are not in its source
     ├── FaultUnfit               a fault for a column, a slice or a time that is not there
     ├── NotToBeKilled            a gateway in this process is not killed alone
+    ├── UnderWay                 another process replays under this name
     └── AnotherReplay            the name is taken by a replay of something else
 """
 
@@ -54,6 +55,11 @@ class NotToBeKilled(ReplayError):
         super().__init__(
             "A gateway in this process cannot be killed alone; leave out `--in-process`, or the fault `kill`."
         )
+
+
+class UnderWay(ReplayError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Another process replays `{name}` at this moment. Wait for it, or choose another `--name`.")
 
 
 class AnotherReplay(ReplayError):
