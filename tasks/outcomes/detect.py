@@ -173,7 +173,8 @@ def _window(scene: _Scene) -> timedelta:
 
 def _days(scene: _Scene, promise: Promise, midnight: datetime) -> dict[date, DayTold]:
     """What each day of outcomes told; read are those whose files are not those that were read before."""
-    state = Shelf(scene.project, scene.case.name).state()
+    shelf = Shelf(scene.project, scene.case.name)
+    state = shelf.state()
     if state is None or scene.version is None:
         return {}
     first = midnight - _MOST_WINDOWS * _window(scene)
@@ -182,13 +183,13 @@ def _days(scene: _Scene, promise: Promise, midnight: datetime) -> dict[date, Day
     memory = recalled(journal.state(scene.case.name, STATE), scene.version, promise)
     # What is known now is what all files say; at an earlier moment some of it was not known, and is nothing to keep.
     now = scene.as_of >= state.as_of
-    days = {day.day: (memory.told(day) if now else None) or _day(scene, promise, day) for day in there}
+    days = {day.day: (memory.told(day, shelf) if now else None) or _day(scene, promise, day, shelf) for day in there}
     if now and days != memory.days:
         journal.keep_state(scene.case.name, STATE, memory.model_copy(update={"days": days}).model_dump_json())
     return days
 
 
-def _day(scene: _Scene, promise: Promise, day: Day) -> DayTold:
+def _day(scene: _Scene, promise: Promise, day: Day, shelf: Shelf) -> DayTold:
     begin = datetime.combine(day.day, time(), UTC)
     rows = _rows(scene, begin, begin + _DAY, _MOST_ROWS_OF_A_DAY)
     own = rows[rows["model_version"] == scene.version]
@@ -197,7 +198,7 @@ def _day(scene: _Scene, promise: Promise, day: Day) -> DayTold:
     counts = count_labels(scene.project, scene.case.name, begin, begin + _DAY, scene.as_of)
     hours = counts["hours"].astype(object).where(counts["hours"].notna(), None)
     return DayTold(
-        files=digest_of(day),
+        files=digest_of(day, shelf),
         came=tuple(
             (None if hour is None else int(hour), int(n)) for hour, n in zip(hours, counts["rows"], strict=True)
         ),
@@ -222,7 +223,9 @@ def _mature_days(scene: _Scene, days: dict[date, DayTold]) -> set[date]:
 
 
 def _rows(scene: _Scene, start: datetime, end: datetime, at_most: int = _MOST_ROWS) -> pd.DataFrame:
+    """The outcomes whose answer is a number: nothing can be held against the others."""
     rows = read_outcomes(scene.project, scene.case.name, start, end, list(_ABOUT), as_of=scene.as_of, at_most=at_most)
+    rows = rows[rows["score"].notna()].reset_index(drop=True)
     return rows.assign(day=pd.to_datetime(rows["answered_at"], utc=True).dt.floor("D"))
 
 

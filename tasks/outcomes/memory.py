@@ -1,6 +1,6 @@
 """What is remembered of a champion's life, day by day, so that a look costs the days that changed and not the life.
 
-A day is known by the files its outcomes lie in: they are never changed, so the same names are the same rows and labels.
+A day is known by the files its outcomes lie in: they are never changed, so the same files are the same rows and labels.
 A late or corrected label is a new file of its day, which is then read anew; what was never different is added up from
 here. So the sums are those of reading everything again, to the last bit.
 """
@@ -21,6 +21,7 @@ from tasks.files import sha256
 from tasks.monitoring import sequential
 from tasks.outcomes import calibration, concept, promise
 from tasks.outcomes.promise import Promise
+from tasks.outcomes.shelf import Shelf
 from tasks.outcomes.state import Day
 from tasks.records import Record
 
@@ -51,10 +52,10 @@ class Memory(Record):
     """Digest of what its labels are held against, and by which code."""
     days: dict[date, DayTold] = Field(default_factory=dict)
 
-    def told(self, day: Day) -> DayTold | None:
+    def told(self, day: Day, shelf: Shelf) -> DayTold | None:
         """What a day told, if its outcomes are still those that were read."""
         kept = self.days.get(day.day)
-        return kept if kept and kept.files == digest_of(day) else None
+        return kept if kept and kept.files == digest_of(day, shelf) else None
 
 
 def recalled(text: str | None, version: str, learnt: Promise) -> Memory:
@@ -64,9 +65,10 @@ def recalled(text: str | None, version: str, learnt: Promise) -> Memory:
     return kept if (kept.version, kept.promise) == (nothing.version, nothing.promise) else nothing
 
 
-def digest_of(day: Day) -> str:
-    """Of all the store says of a day: the names of its files, and what is in them."""
-    return hashlib.sha256(day.model_dump_json().encode()).hexdigest()
+def digest_of(day: Day, shelf: Shelf) -> str:
+    """Of all the store says of a day, and of its files as they lie here."""
+    stamps = [shelf.stamp(name) for name in (*(part.name for part in day.parts), *day.late)]
+    return hashlib.sha256("\n".join([day.model_dump_json(), *stamps]).encode()).hexdigest()
 
 
 def counts_of(days: Mapping[date, DayTold]) -> pd.DataFrame:

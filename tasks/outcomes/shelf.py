@@ -47,6 +47,14 @@ class Shelf:
             write_whole(path, lambda part: part.write_bytes(content))
         return path
 
+    def stamp(self, name: str) -> str:
+        """Size and moment of the file here, empty if it is not: another content under the same name has another."""
+        try:
+            found = (self.folder / name).stat()
+        except FileNotFoundError:
+            return ""
+        return f"{found.st_size} {found.st_mtime_ns}"
+
     def keep(self, made: Path, name: str) -> None:
         """Move a finished file to its place. Raises StoreUnreachable or DiskFull."""
         path = self.folder / name

@@ -156,3 +156,23 @@ def test_a_column_that_vanished_is_named(clone: Project) -> None:
 
     assert verdict.answer is Answer.alarm
     assert verdict.cause == "income"
+
+
+BROKEN: dict[str, dict[str, Any]] = {
+    "constant": {"income": 1.0},
+    "all null": {"income": None},
+    "infinite": {"income": np.inf},
+    "of another type": {"income": "much"},
+    "never seen": {"region": "atlantis"},
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_no_reference_has_is_an_alarm_that_names_its_column_and_no_error(clone: Project, broken: str) -> None:
+    verdict = said(clone, START + 12 * HOUR, answered(START, 11, **BROKEN[broken]))
+    assert (verdict.answer, verdict.cause) == (Answer.alarm, next(iter(BROKEN[broken])))
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_hours_of_hardly_a_row_are_no_error_and_no_alarm(clone: Project, rows: int) -> None:
+    assert said(clone, START + 3 * HOUR, answered(START, 1).head(rows)).answer is not Answer.alarm

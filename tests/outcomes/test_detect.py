@@ -268,3 +268,27 @@ def test_another_champion_and_another_reference_are_begun_anew(clone: Project, m
     reads.days.clear()
     detect(clone, "loans", NOW)
     assert reads.days == []
+
+
+def test_outcomes_that_were_gathered_anew_under_the_same_names_are_read_anew(clone: Project) -> None:
+    refer(clone)
+    frame = loans(np.random.default_rng(16), ROWS * DAYS)
+    serve(clone, frame)
+    assert said(detect(clone, "loans", NOW)).answer is Answer.clear
+    (clone.stores / "outcomes" / "loans" / "state.json").unlink()
+    serve(clone, frame.assign(score=1 - frame["score"]))
+    assert said(detect(clone, "loans", NOW)).answer is Answer.alarm
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_window_of_hardly_a_row_waits(clone: Project, rows: int) -> None:
+    refer(clone)
+    serve(clone, loans(np.random.default_rng(17), max(rows, 1)).head(rows))
+    assert said(detect(clone, "loans", NOW)).answer is Answer.waiting
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf, 2.0])
+def test_scores_that_are_no_chances_are_no_all_clear(clone: Project, score: float) -> None:
+    refer(clone)
+    serve(clone, loans(np.random.default_rng(18), ROWS * DAYS).assign(score=score))
+    assert said(detect(clone, "loans", NOW)).answer is not Answer.clear

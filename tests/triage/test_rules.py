@@ -236,3 +236,13 @@ def test_a_table_that_cannot_be_meant_is_refused(rules: list[dict[str, object]],
 
 def test_a_case_without_a_table_has_one_and_its_guards() -> None:
     assert Case.model_fields["triage"].default == Triage(rules=RULES, guards=Guards())
+
+
+def test_enough_new_rows_train_in_every_table_that_asks_for_them() -> None:
+    found = [(table, rule.new_rows) for table in TABLES.values() for rule in table if rule.new_rows]
+    assert found, "a case shows how it is done"
+    for table, span in found:
+        least = span.at_least
+        assert least is not None
+        assert action(table, {"inputs": "alarm"}, new_rows=int(least)) is Action.retrain
+        assert action(table, {"inputs": "alarm"}, new_rows=int(least) - 1) is Action.note
