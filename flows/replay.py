@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+import httpx
 import pandas as pd
 
 from configs.faults import BadCandidate, BadChallenger, Kill
@@ -21,7 +22,7 @@ from serving.ledger.windows import LoggedAnswers
 from tasks.adapters.history import History
 from tasks.adapters.journal import Journal
 from tasks.adapters.registry import Registry, Standing
-from tasks.errors import NothingServes
+from tasks.errors import NothingServes, StoreUnreachable
 from tasks.promotion.decide import Desk, Why, decide, expire
 from tasks.records import Approval
 from tasks.replay.feed import requests
@@ -38,6 +39,7 @@ WHO = "replay"
 Approve = Callable[[str, str], bool]
 """Asked about a case and a version."""
 Progress = Callable[[Step], None]
+_GOES_ON = "Run the replay again: it goes on."
 _TRIES = 10
 _SHADOW_SECONDS = 5
 _PAUSE_SECONDS = 0.1
@@ -239,6 +241,8 @@ class _Replay:
         with self._timed(what):
             try:
                 flow()
+            except httpx.TransportError as error:  # ended by a signal, Prefect's server is gone before the flow notices
+                raise StoreUnreachable("Prefect's temporary server", "of the replay", str(error), _GOES_ON) from error
             except Exception as error:  # whatever it is, a scheduler would go on with the next
                 log.info("replay %s: %s ended red", self.case.name, what, exc_info=True)
                 self.failures.append(f"{what}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
