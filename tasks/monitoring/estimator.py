@@ -1,7 +1,8 @@
-"""What estimates performance, learnt on the reference: a calibration for classifications, a loss model for regressions.
+"""What estimates performance: a calibration or a second opinion for classifications, a loss model for regressions.
 
-The loss model predicts each row's absolute and squared error from its inputs (direct loss estimation): it is fitted on
-errors that the champion's pipeline made on rows it had not seen.
+The calibration is learnt on the reference; the second opinion (`opinion.py`) has labels since then, too. The loss
+model predicts each row's absolute and squared error from its inputs (direct loss estimation): it is fitted on errors
+that the champion's pipeline made on rows it had not seen.
 """
 
 from collections.abc import Callable
@@ -27,12 +28,16 @@ from tasks.monitoring.estimate import (
 from tasks.training.pipeline import build_pipeline
 
 Estimator = Callable[[Answers, pd.DataFrame], dict[str, Expected]]
-"""From answers, and the features of a sample of their rows, to the metrics that are to be expected."""
+"""From answers, and the features of the first of their rows, a sample, to the metrics that are to be expected."""
 
-_LOSS_FOLDS = 4
-_LOSS = TrainingParams(
+Probabilities = Callable[[pd.DataFrame], Floats]
+"""Of rows, in the shape of the scores."""
+
+QUICK = TrainingParams(
     estimator="hist_gradient_boosting", settings={"max_iter": 60, "max_leaf_nodes": 15, "min_samples_leaf": 40}
 )
+"""For models that serve nobody."""
+_LOSS_FOLDS = 4
 
 
 @dataclass(frozen=True)
@@ -60,19 +65,39 @@ class _LossModel:
         if sample.empty:
             return {}
         absolute, squared = (np.maximum(model.predict(sample), 0.0) for model in (self.absolute, self.squared))
-        found = expected_errors(absolute, np.maximum(squared, absolute**2))
-        # The truth will be that of all rows, of which these are a sample.
-        smaller = float(np.sqrt(len(sample) / max(len(answers), len(sample))))
-        return {name: Expected(one.value, one.error * smaller) for name, one in found.items()}
+        return _of_all(expected_errors(absolute, np.maximum(squared, absolute**2)), answers, sample)
 
 
-def learn_estimator(case: Case, params: Params, known: Known) -> tuple[Estimator, list[Judged]]:
-    """The estimator, and how it would have done on each stretch of the reference without the labels of that stretch."""
+def learn_estimator(
+    case: Case, params: Params, known: Known, opinion: Probabilities | None = None
+) -> tuple[Estimator, list[Judged]]:
+    """The estimator, and how it would have done on each stretch of the reference without the labels of that stretch.
+
+    With an `opinion` a classification is expected to come out as that says; on the reference, where it has seen all
+    labels, the calibration stands in for it.
+    """
     if case.problem is Problem.regression:
         return _learn_loss(case, params, known)
-    calibration = Calibration.learn(known.answers, known.truth)
     judged = back_test(known.answers, known.truth, known.units)
+    if opinion is not None:
+        return _by_opinion(opinion), judged
+    calibration = Calibration.learn(known.answers, known.truth)
     return lambda answers, _: expected(answers, calibration(answers)), judged
+
+
+def _by_opinion(opinion: Probabilities) -> Estimator:
+    def estimate(answers: Answers, sample: pd.DataFrame) -> dict[str, Expected]:
+        if sample.empty:
+            return {}
+        return _of_all(expected(answers.at(np.arange(len(sample))), opinion(sample)), answers, sample)
+
+    return estimate
+
+
+def _of_all(found: dict[str, Expected], answers: Answers, sample: pd.DataFrame) -> dict[str, Expected]:
+    """What a sample says, with the error of all rows: the truth will be theirs."""
+    smaller = float(np.sqrt(len(sample) / max(len(answers), len(sample))))
+    return {name: Expected(one.value, one.error * smaller) for name, one in found.items()}
 
 
 def _learn_loss(case: Case, params: Params, known: Known) -> tuple[Estimator, list[Judged]]:
@@ -96,6 +121,6 @@ def _fit_loss(case: Case, params: Params, sample: pd.DataFrame, error: Floats) -
     missing = tuple(name for name in case.contract.features if name not in sample)
     features = params.features.model_copy(update={"leave_out": missing})
     models = [
-        build_pipeline(case, features, _LOSS, params.seed).fit(sample, target) for target in (np.abs(error), error**2)
+        build_pipeline(case, features, QUICK, params.seed).fit(sample, target) for target in (np.abs(error), error**2)
     ]
     return _LossModel(*models)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from configs.case import Case, Problem
+from configs.case import Problem
 from configs.params import Params
 from configs.project import Project
 from tasks.adapters.journal import Journal
@@ -27,9 +27,11 @@ from tasks.monitoring.estimate import BETTER_WHEN_LOWER, HEADLINE, Expected, Jud
 from tasks.monitoring.estimate import Answers as Estimable
 from tasks.monitoring.estimator import learn_estimator
 from tasks.monitoring.movers import comparable, movers
+from tasks.monitoring.opinion import Opinion, second_opinion
 from tasks.monitoring.outlook import LIKELY, CameTrue, Foreseen, Outlook, apart, look_out
 from tasks.monitoring.reference import Reference, count_scores, kept_at, read_reference
 from tasks.monitoring.score import FEWEST_UNITS, ScoreDrift, drift
+from tasks.outcomes.errors import OutcomesAltered
 from tasks.verdicts import Answer, Evidence, Figure, Findings, Monitor, Verdict
 
 log = logging.getLogger(__name__)
@@ -214,11 +216,15 @@ def _estimated(
     project: Project, reference: Reference, found: Current, window: Watched
 ) -> tuple[Verdict, tuple[Figure, ...]]:
     case, params = project.case(window.case), project.params(window.case)
-    trouble = _inputs_missing(case, reference, found)
-    if trouble:
-        return window.verdict(Monitor.estimated, Answer.unknown, trouble, found.rows), ()
+    _, missing = comparable(reference.sample[list(reference.about.used)], found.sample)
+    if missing and case.problem is Problem.regression:
+        return window.verdict(Monitor.estimated, Answer.unknown, _inputs_missing(missing), found.rows), ()
+    try:
+        opinion = None if missing else second_opinion(project, case, reference, window.start, window.as_of)
+    except (ArtifactError, OutcomesAltered) as error:
+        return window.verdict(Monitor.estimated, Answer.unknown, str(error), found.rows), ()
     units = reference.units(params.monitoring.window)
-    estimator, judged = learn_estimator(case, params, reference.known(units))
+    estimator, judged = learn_estimator(case, params, reference.known(units), opinion)
     now, estimate = estimator(found.answers, found.sample), params.monitoring.estimate
     came = _came_true(Journal(project), window, now)
     looks = {name: look_out(name, judged, came[name], estimate.largest_drop, estimate.confidence) for name in now}
@@ -237,16 +243,21 @@ def _estimated(
         figures += _figures(window, known, estimator(some, found.sample.iloc[members]), some, group)
     look = known[metric]
     seen = look.see(found.answers.mean_score, now[metric])
-    return _judge(window, look, seen, found.rows, _past_error(look, judged, came[metric])), tuple(figures)
+    verdict = _judge(window, look, seen, found.rows, _past_error(look, judged, came[metric]))
+    return _with_opinion(verdict, opinion), tuple(figures)
 
 
-def _inputs_missing(case: Case, reference: Reference, found: Current) -> str:
-    """Why the errors of a regression cannot be estimated from its inputs, if so."""
-    if case.problem is not Problem.regression:
-        return ""
-    _, missing = comparable(reference.sample[list(reference.about.used)], found.sample)
+def _inputs_missing(missing: Mapping[str, str]) -> str:
+    """Why the errors of a regression cannot be estimated from its inputs."""
     why = "; ".join(f"`{name}`: {reason}" for name, reason in missing.items())
-    return f"The errors of a regression are estimated from its inputs, and some cannot be used: {why}." if why else ""
+    return f"The errors of a regression are estimated from its inputs, and some cannot be used: {why}."
+
+
+def _with_opinion(verdict: Verdict, opinion: Opinion | None) -> Verdict:
+    if opinion is None:
+        return verdict
+    learnt = f" A second opinion, learnt from {opinion.since:,} labels since the reference, says so."
+    return verdict.model_copy(update={"text": verdict.text + learnt})
 
 
 def _judge(window: Watched, look: Outlook, seen: Foreseen, rows: int, past: tuple[Evidence, ...]) -> Verdict:
