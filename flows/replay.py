@@ -92,8 +92,8 @@ class _Replay:
     def _next(self) -> datetime | None:
         if not self.steps.done:
             return self.plan.start
-        rolling = Desk(self.project, self.case.name).under_way() is not None
-        return next_step(self.plan, self.case.label_delay, self.steps.done[-1].at, rolling=rolling)
+        last = self.steps.done[-1]  # not the registry: a step that was killed may have begun a rollout, or ended it
+        return next_step(self.plan, self.case.label_delay, last.at, rolling=bool(last.rollout))
 
     def _step(self, gateway: Gateway | InProcess, moment: datetime) -> Step:
         """What happens up to a moment: rows are asked and answered, labels come, and the flows run."""
