@@ -72,7 +72,10 @@ class Sandbox:
         plan.write(self.plan)  # last: a sandbox without it is begun anew
 
     def enter(self) -> None:
-        """Make the sandbox the project of this process and its children. Must come before Prefect and MLflow."""
+        """Make the sandbox the project of this process and its children, and keep what they say in its log.
+
+        Must come before Prefect and MLflow are imported.
+        """
         for name in _HELD:
             os.environ.pop(name, None)
         apply(self.project)
@@ -83,6 +86,7 @@ class Sandbox:
         for name in ("tasks", "flows"):
             logging.getLogger(name).addHandler(kept)
             logging.getLogger(name).setLevel(logging.INFO)
+            logging.getLogger(name).propagate = False
 
     @contextmanager
     def badly_trained(self, case: Case, *, gate: bool) -> Iterator[None]:
