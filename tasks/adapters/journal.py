@@ -163,7 +163,7 @@ class Journal:
 
     def turns(self, case: str, since: datetime, limit: int) -> list[Turn]:
         """Each verdict since then with another answer, or another cause, than its monitor gave before; newest first."""
-        columns = (_VERDICTS.c.monitor, _VERDICTS.c.as_of, _VERDICTS.c.answer, _VERDICTS.c.cause, _VERDICTS.c.body)
+        key = (_VERDICTS.c.monitor, _VERDICTS.c.version, _VERDICTS.c.window_end, _VERDICTS.c.as_of)
 
         def in_order(what: sql.Function[Any]) -> sql.Over[Any]:
             return what.over(partition_by=_VERDICTS.c.monitor, order_by=_oldest_first(_VERDICTS))
@@ -173,7 +173,9 @@ class Journal:
 
         said = (
             sql.select(
-                *columns,
+                *key,
+                _VERDICTS.c.answer,
+                _VERDICTS.c.cause,
                 in_order(sql.func.row_number()).label("number"),
                 in_order(sql.func.lag(_VERDICTS.c.answer)).label("answer_before"),
                 in_order(sql.func.lag(_VERDICTS.c.cause)).label("cause_before"),
@@ -190,15 +192,23 @@ class Journal:
             following = sql.func.lead(what, type_=kind).over(partition_by=said.c.monitor, order_by=said.c.number)
             return sql.func.coalesce(following, last, type_=kind)
 
-        query = (
+        turns = (
             sql.select(
-                said.c.body,
+                *(said.c[column.name] for column in key),
                 next_one(said.c.as_of_before, said.c.newest, Moment).label("last"),
                 (next_one(said.c.number, said.c["all"] + 1, sql.Integer) - said.c.number).label("looks"),
             )
             .where(sql.or_(said.c.number == 1, another))
             .order_by(said.c.as_of.desc(), said.c.monitor)
             .limit(limit)
+            .subquery()
+        )
+        # What was said is long: it is fetched for the turns alone, not sorted with all the rest.
+        same = (_VERDICTS.c[column.name] == turns.c[column.name] for column in key)
+        query = (
+            sql.select(_VERDICTS.c.body, turns.c.last, turns.c.looks)
+            .where(_VERDICTS.c.case == case, *same)
+            .order_by(turns.c.as_of.desc(), turns.c.monitor)
         )
         return [
             Turn(verdict=Verdict.model_validate_json(row.body), last=row.last, looks=row.looks)

@@ -39,6 +39,9 @@ def ribbon(frame: Frame, served: Sequence[Served], anchor: str) -> Part:
     """Which version answered what share; a challenger's share rises from below, a shadow is a line at the bottom."""
     coloured, top = colours(served), frame.top
     pieces = [_piece(frame, entries, coloured, top, anchor) for entries in _visible(frame.axis, served)]
+    if not pieces:
+        words = "nobody, in this time"
+        pieces = [element("text", words, x=frame.axis.left, y=top + _RIBBON / 2 + 4, class_="tick")]
     named = frame.name("who answered", top + _RIBBON / 2)
     return Part(top + _RIBBON + 6, joined([named, *pieces]))
 

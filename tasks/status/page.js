@@ -26,7 +26,7 @@
     .filter((each) => each.name === name && wanted(each.labels))
     .reduce((sum, each) => sum + each.value, 0);
   const count = (value) => value.toLocaleString("en");
-  const milliseconds = (value) => (value === undefined ? "–" : `${(1000 * value).toPrecision(2)} ms`);
+  const milliseconds = (value) => (value === undefined ? "–" : String(Number((1000 * value).toPrecision(2))));
   let before = null;
 
   const show = (samples) => {
@@ -45,7 +45,7 @@
       const put = (figure, words) => { box.querySelector(`[data-figure="${figure}"]`).textContent = words; };
       put("rate", before ? (Math.max(0, all - before.seen[name]) / ((at - before.at) / 1000)).toFixed(1) : "…");
       put("answers", `${count(total(samples, "evergreen_predictions_total", (labels) => ours(labels) && labels.role !== "shadow"))} rows`);
-      put("latency", quantiles.every((each) => each === undefined) ? "–" : quantiles.map(milliseconds).join(" · "));
+      put("latency", quantiles.every((each) => each === undefined) ? "–" : `${quantiles.map(milliseconds).join(" · ")} ms`);
       put("errors", all ? `${count(failed)} of ${count(all)} requests` : "no request yet");
       put("fallbacks", `${count(total(samples, "evergreen_fallback_rows_total", ours))} rows`);
       box.querySelector("dl").hidden = false;

@@ -45,8 +45,8 @@ class Judged:
 
 def draw(story: Story) -> str:
     """The page as HTML."""
-    # What has not begun yet comes last.
-    cases = sorted(story.cases, key=lambda case: case.empty)
+    # First the cases that answer somebody; what has not begun yet comes last.
+    cases = sorted(story.cases, key=lambda case: (not (case.shares or case.holders.champion), case.empty))
     shown = [_Shown(case, story.addresses) for case in cases]
     own = {"style": Markup(style()), "script": Markup(script()), "policy": policy()}  # noqa: S704 - files of ours
     return _template().render(story=story, cases=shown, **own)
@@ -64,7 +64,8 @@ class _Shown:
         every = (*listed[:_MOST_ROWS], *(one.model_copy(update=older) for one in listed[_MOST_ROWS:]))
         self.happened: Sequence[Happening] = listed[:_MOST_ROWS]
         self.happened_in_all = len(every)
-        year = year_of(story)
+        seen = every or story.performance.realised or story.performance.estimated
+        year = year_of(story) if seen else None
         self.pictures = pictures(story, every, year) if year else None
         self.year = year
         self.unseen = unseen(every, year) if year else 0

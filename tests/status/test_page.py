@@ -165,6 +165,17 @@ def test_one_event_alone_is_a_page_with_a_picture() -> None:
     assert "No monitor has looked yet" in html
 
 
+def test_monitors_that_wait_for_a_first_champion_make_no_picture_and_no_quiet(flights: CaseStory) -> None:
+    waiting = tuple(each.model_copy(update={"answer": Answer.waiting, "version": None}) for each in flights.standing)
+    bikes = CaseStory(case="bikes", performance=AUC, standing=waiting, looks=(NOW, NOW))
+    html = draw(story(bikes, flights))
+    assert html.index('id="flights"') < html.index('id="bikes"')
+    told = html[html.index('id="bikes"') :]
+    assert "nobody yet" in told
+    assert "The year" not in told
+    assert "all quiet" not in told
+
+
 @pytest.mark.parametrize("part", ["registry", "history", "journal", "incidents", "deliveries"])
 def test_what_could_not_be_read_is_said_and_the_rest_stands(flights: CaseStory, part: str) -> None:
     html = draw(story(flights.model_copy(update={"troubles": (Trouble(part=part, why="the disk is gone"),)})))
