@@ -18,7 +18,7 @@ from tasks.promotion.traffic import set_traffic
 from tasks.records import Candidate, Order, Reason, Rollout, Status
 from tasks.rollout.carry import carry_on, control, under_way
 from tasks.rollout.contract import breaking
-from tasks.rollout.errors import ContractDiffers, NothingRollsOut, NotInThisState, RolloutUnderWay
+from tasks.rollout.errors import ContractDiffers, NothingRollsOut, NotInThisState, RolloutUnderWay, RolloutUnfit
 from tasks.rollout.shares import served
 from tests.conftest import AS_OF, ASKED, Answer, change_params
 from tests.promotion.conftest import Dies, aliases, events, standing, stored_model
@@ -55,7 +55,7 @@ def look(project: Project, reasons: tuple[Reason, ...] = PASSED) -> Rollout:
     return carry_on(project, state(project), "bikes", reasons, state(project).since + timedelta(minutes=1))
 
 
-def shared(project: Project) -> tuple[float, bool]:
+def shared(project: Project) -> tuple[float, float]:
     traffic = Registry(project).traffic("bikes")
     return traffic.share, traffic.shadow
 
@@ -291,6 +291,51 @@ def test_a_breaking_contract_is_refused_at_the_approval(succession: Project, ans
     with pytest.raises(ContractDiffers, match="it needs `humidity`, which the contract does not promise"):
         decide(Project(project.root), answer("3", at=AT))
     assert standing(project)["3"] == "awaiting approval"
+
+
+@pytest.mark.parametrize(
+    ("not_enough", "standing_then", "stage"),
+    [("abort", "stopped", "shadow"), ("hold", "going", "shadow"), ("promote", "going", "canary 25 %")],
+)
+def test_not_enough_evidence_in_time_follows_the_configured_choice(
+    succession: Project, answer: Answer, not_enough: str, standing_then: str, stage: str
+) -> None:
+    project = staged(succession, not_enough=not_enough, shadow={"hours": 0, "at_most_hours": 2})
+    decide(project, answer("3", at=AT, share=0.25))
+    look(project)
+    waits = Reason(rule="requests", passed=False, inconclusive=True, text="3 of 500")
+    before = state(project)
+    assert carry_on(project, before, "bikes", [waits], before.since + timedelta(hours=1.9)).stage.name == "shadow"
+    after = carry_on(project, state(project), "bikes", [waits], before.since + timedelta(hours=2))
+    assert (after.standing, after.stage.name) == (standing_then, stage)
+
+
+@pytest.mark.parametrize(
+    ("changes", "log", "said"),
+    [
+        ({"costs": {"false_negative": 3}}, {}, "`costs` judges yes and no, and this is a regression case"),
+        ({"shadow": {"share": 0.5}}, {"hashed": ["entity"]}, "the prediction log does not keep them as they are"),
+    ],
+)
+def test_a_rollout_that_its_case_cannot_have_is_refused_before_it_begins(
+    succession: Project, answer: Answer, changes: dict[str, Any], log: dict[str, Any], said: str
+) -> None:
+    project = staged(succession, **changes)
+    path = project.root / "configs/bikes.yaml"
+    described = yaml.safe_load(path.read_text())
+    described.setdefault("serving", {})["log"] = log
+    path.write_text(yaml.safe_dump(described, sort_keys=False))
+    with pytest.raises(RolloutUnfit, match=said):
+        decide(Project(project.root), answer("3", at=AT))
+    assert standing(project)["3"] == "awaiting approval"
+
+
+def test_a_share_in_the_shadow_reaches_the_registry_and_the_history(succession: Project, answer: Answer) -> None:
+    project = staged(succession, shadow={"hours": 0, "share": 0.2})
+    decide(project, answer("3", at=AT, share=0.25))
+    look(project)
+    assert shared(project) == (0, 0.2)
+    assert who_answers(project)[-1] == "2: 100 %; 3 in the shadow of 20 %"
 
 
 MOVES: dict[str, tuple[int, Callable[[Project], object]]] = {

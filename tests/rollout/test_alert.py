@@ -1,0 +1,87 @@
+"""A version that was taken back is shown, taken and closed like any other incident."""
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+
+from configs.project import Project
+from tasks.adapters.incidents import Incidents
+from tasks.errors import DecisionUnexplained
+from tasks.promotion.decide import Desk, Why, roll_back
+from tasks.rollout.alert import alert
+from tasks.triage.block import acknowledge, close
+from tasks.triage.errors import ClosesByItself
+from tasks.triage.incident import Incident
+from tests.rollout.test_carry import AT, FAILED, GRACE, approved, look
+
+__all__ = ["approved"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bikes")]
+
+
+def evergreen(project: Project, *words: str) -> str:
+    ended = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *words],
+        cwd=project.root,
+        env={**os.environ, "PYTHONPATH": str(project.root)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return " ".join(ended.stdout.split())
+
+
+def test_a_stopped_rollout_is_an_incident_once_and_the_channels_are_told_once(approved: Project) -> None:
+    assert alert(approved, "bikes", AT) == [], "a rollout that goes on needs nobody"
+    look(approved)
+    look(approved, FAILED)
+    [incident] = alert(approved, "bikes", AT)
+    assert (incident.cause, incident.rule) == ("rollout: version 3", "stopped rollout")
+    assert incident.reasons == ("shadow: errors: 2 % of 400 (decided by rollout)",)
+    assert alert(approved, "bikes", AT) == []
+    book = Incidents(approved)
+    assert [(each.incident, each.moment, each.channel) for each in book.alerts(unsent=True)] == [(1, "opened", "log")]
+    assert acknowledge(approved, 1, "Ada").acknowledged_by == "Ada"
+
+
+def test_a_rollback_from_the_command_line_is_shown_and_a_person_closes_it(approved: Project) -> None:
+    signed = ("--by", "Grace", "--reason", "complaints from downtown")
+    assert "2 is champion" in evergreen(approved, "rollback", "bikes", *signed)
+    shown = evergreen(approved, "incidents")
+    assert "1 bikes rollout: version 3 roll_back (stopped rollout), open" in shown
+    assert "complaints from downtown (decided by Grace)" in shown
+    assert "taken by Ada" in evergreen(approved, "incidents", "ack", "1", "--by", "Ada")
+    closed = evergreen(approved, "incidents", "close", "1", "--by", "Ada", "--reason", "the next one is in training")
+    assert "closed" in closed
+    assert evergreen(approved, "incidents") == "No incident is open."
+    assert Incidents(approved).one(1).closed_by == "Ada: the next one is in training"
+    assert alert(approved, "bikes", AT) == [], "closed is closed"
+
+
+def test_the_next_promotion_closes_it(approved: Project) -> None:
+    roll_back(approved, "bikes", GRACE, champion=True)
+    first = alert(approved, "bikes", AT)
+    assert [each.version for each in first] == ["3", "2"]
+    later = Why("Ada", "a new one", GRACE.at + timedelta(days=1))
+    Desk(approved, "bikes").record("approved", "4", later, before="1")
+    closed = alert(approved, "bikes", later.at)
+    assert {(each.version, each.closed_at) for each in closed} == {("3", later.at), ("2", later.at)}
+    assert [each.moment for each in Incidents(approved).alerts()] == ["opened", "opened", "closed", "closed"]
+
+
+def test_only_what_no_verdict_closes_is_closed_by_a_person_and_with_a_reason(approved: Project) -> None:
+    plain = {"id": 1, "case": "bikes", "cause": "realised: mae", "version": "2", "opened_at": AT, "seen_at": AT}
+    alarm = Incident.model_validate(
+        {**plain, "monitor": "realised", "action": "alert", "rule": "loss", "key": "k", "reasons": ["why"]}
+    )
+    Incidents(approved).keep([alarm])
+    with pytest.raises(ClosesByItself, match="because `realised` alarms, and closes when its verdict clears"):
+        close(approved, 1, "Ada", "known", AT)
+    with pytest.raises(DecisionUnexplained):
+        close(approved, 1, "Ada", " ", AT)
+    assert Incidents(approved).one(1).closed_at is None
