@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -82,14 +82,27 @@ def settled(gateway: RunningGateway, share: float) -> None:
     gateway.wait_for(lambda: gateway.status()["cases"]["bikes"]["share"] == share, f"share of {share:g}", 20)
 
 
+def _shadowed(project: Project) -> int:
+    answers = LoggedAnswers(predictions_url(project), "bikes", fresh=segments_folder(project))
+    now = datetime.now(UTC)
+    roles = [batch.column("role").to_pylist() for batch in answers.batches(now - timedelta(days=1), now, ["role"])]
+    return sum(role == "shadow" for batch in roles for role in batch)
+
+
 def test_a_challenger_reaches_all_users_step_by_step(succession: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    project = staged(succession, "canary")
+    project = staged(succession, "shadow-canary")
     rows = delivered(project, 120)
     with running(project) as gateway:
         monkeypatch.setenv("EVERGREEN_GATEWAY_URL", gateway.url)
         assert approve(project, "3") is Status.rolling_out
-        _, canary, checked = look()
-        assert canary.stage.name == "canary 50 %", checked
+        _, shadow, checked = look()
+        assert shadow.stage.name == "shadow", checked
+        gateway.wait_for(lambda: gateway.status()["cases"]["bikes"]["shadow"], "shadow", 20)
+        ask(gateway, rows)
+        gateway.wait_for(lambda: _shadowed(project) >= len(rows), "the shadow's rows", 20)
+        _, canary, compared = look()
+        assert canary.stage.name == "canary 50 %", compared
+        assert {"errors", "p95", "p99", "disagreement", "shift"} <= {reason.rule for reason in compared}
         assert [reason.rule for reason in checked][:4] == [
             "registered artifact",
             "recorded requests",
@@ -113,7 +126,7 @@ def test_a_challenger_reaches_all_users_step_by_step(succession: Project, monkey
         assert steps.where.fn("bikes") is None
     assert aliases(project) == {"champion": "3", "retired": "2"}
     told = [str(entry) for entry in served(History(project).events("bikes"))]
-    assert told[1:] == ["2: 100 %", "2: 50 %, 3: 50 %", "3: 100 %", "3: 100 %"]
+    assert told[1:] == ["2: 100 %", "2: 100 %; 3 in the shadow", "2: 50 %, 3: 50 %", "3: 100 %", "3: 100 %"]
 
 
 def test_a_planted_bad_challenger_is_rolled_back_by_itself_before_it_answers_anybody(
@@ -144,6 +157,36 @@ def test_a_planted_bad_challenger_is_rolled_back_by_itself_before_it_answers_any
     last = History(project).events("bikes")[-1]
     assert (last.by, last.what) == ("rollout", "rollout")
     assert last.reason.startswith("shadow: loss: absolute error +")
+
+
+def test_an_ab_test_says_its_size_before_it_begins_and_the_winner_of_all_its_rows_is_promoted(
+    succession: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sized = {"effect": 0.25, "hours": 0}
+    project = staged(succession, "ab", ab=sized)
+    with running(project) as gateway:
+        monkeypatch.setenv("EVERGREEN_GATEWAY_URL", gateway.url)
+        approve(project, "3")
+        _, test, checked = look()
+        assert test.stage.name == "A/B 50 %", checked
+        stated = next(reason.text for reason in checked if reason.rule == "sample size")
+        rows = int(stated.split()[1].replace(",", ""))
+        settled(gateway, 0.5)
+        answers = LoggedAnswers(predictions_url(project), "bikes", fresh=segments_folder(project))
+        ask(gateway, delivered(project, rows))
+        gather(project, "bikes", datetime.now(UTC), answers)
+        _, waiting, reasons = look()
+        assert waiting == test
+        [judged] = [reason for reason in reasons if reason.rule == "A/B"]
+        assert "not judged before all are in" in judged.text
+        ask(gateway, delivered(project, 4 * rows)[:-rows])
+        gather(project, "bikes", datetime.now(UTC), answers)
+        _, warm, reasons = look()
+        assert warm.stage.name == "warm", reasons
+    [judged] = [reason for reason in reasons if reason.rule == "A/B"]
+    assert judged.text.startswith("the challenger won: mean loss -")
+    assert f"over {rows:,} rows in each arm" in judged.text
+    assert aliases(project)["champion"] == "3"
 
 
 def test_a_challenger_whose_file_was_altered_fails_the_load_check(succession: Project) -> None:
