@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from configs.case import Problem
 from tasks.monitoring.answers import Answers
-from tasks.monitoring.bins import CategoryBins, NumberBins, as_integers
+from tasks.monitoring.bins import CategoryBins, Counts, NumberBins, as_integers
 from tasks.monitoring.errors import ProfileUnreadable
 from tasks.monitoring.grid import PREDICTION, SCORE, Grid
 from tasks.monitoring.profile import WHEN, Counting, Pairs, Profile, total
@@ -163,6 +163,11 @@ def together(hours: Iterable[Hour], grid: Grid, version: str | None) -> Profile:
         if name in own.columns:
             every = every.with_column(name, own.columns[name])
     return replace(every, pairs=_with_score_of(every.pairs, own.pairs)) if SCORE in grid.paired else every
+
+
+def scores_of(hours: Iterable[Hour], version: str, grid: Grid) -> Counts:
+    """How many answers of a version fall in each of the grid's bins for the score."""
+    return total((hour.profiles[version] for hour in hours if version in hour.profiles), grid).columns[SCORE].counts
 
 
 def plain_rows(batch: pa.RecordBatch, grid: Grid) -> pa.Table:

@@ -48,6 +48,13 @@ class Bins:
         return np.bincount(places, minlength=width * (self.classes + (group is not None))).astype(np.int64)
 
 
+def coarser(windows: Sequence[Counts]) -> list[Counts]:
+    """Counts of several windows in the same fine bins, in fewer: neighbours joined to about equal shares of all."""
+    whole = np.cumsum(np.sum(windows, axis=0))
+    group = np.searchsorted(np.linspace(0, whole[-1], _BINS + 1)[1:-1], whole, side="left")
+    return [np.bincount(group, weights=counts, minlength=_BINS).astype(np.int64) for counts in windows]
+
+
 @dataclass(frozen=True)
 class ScoreDrift:
     """How far the score of a window is from the reference, and how far it usually is."""

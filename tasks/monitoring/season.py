@@ -1,5 +1,6 @@
 """Which hours the current window is held against."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from configs.monitoring import ReferenceParams
@@ -25,6 +26,15 @@ def reference_stretches(params: ReferenceParams, start: datetime, end: datetime)
         before, after = params.weeks // 2, (params.weeks - 1) // 2
         return [(start - _YEAR - before * _WEEK, min(end - _YEAR + after * _WEEK, start))]
     return []
+
+
+def windows_in(stretches: Sequence[Stretch], length: timedelta) -> list[Stretch]:
+    """The stretches cut into windows of `length`, counted back from the end of each; what is left over is left out."""
+    return [
+        (end - (n + 1) * length, end - n * length)
+        for start, end in stretches
+        for n in range(int((end - start) / length))
+    ]
 
 
 def in_words(params: ReferenceParams) -> str:

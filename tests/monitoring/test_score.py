@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.monitoring.score import Bins, Counts, distance, drift, left_out, p_value, units_of
+from tasks.monitoring.score import Bins, Counts, coarser, distance, drift, left_out, p_value, units_of
 
 REFERENCE = np.random.default_rng(1).beta(2, 5, 20_000)
 BINS = Bins.of(REFERENCE)
@@ -79,6 +79,15 @@ def test_equal_counts_are_no_evidence_and_empty_ones_neither() -> None:
     assert p_value(UNITS[0], UNITS[0]) == pytest.approx(1)
     assert p_value(UNITS[0], np.zeros_like(UNITS[0])) == 1
     assert p_value(UNITS[0], window(9, shift=2)) < 1e-6
+
+
+def test_fine_bins_are_joined_to_about_equal_shares_and_lose_no_row() -> None:
+    random = np.random.default_rng(4)
+    fine = [np.bincount((random.beta(2, 5, rows) * 500).astype(int), minlength=500) for rows in (4000, 4000, 900)]
+    joined = coarser(fine)
+    assert [counts.sum() for counts in joined] == [4000, 4000, 900]
+    assert np.sum(joined, axis=0).max() < 2 * 8900 / len(joined[0])
+    assert distance(joined[0], joined[1]) < 0.05
 
 
 def test_units_are_counted_back_from_the_last_moment() -> None:
