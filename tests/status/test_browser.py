@@ -187,3 +187,20 @@ def test_before_the_first_page_the_root_leads_to_the_documents(gateway: RunningG
     assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
     page.status_page.write_text(kept)
     assert gateway.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/{CASE}/validation/2013-W26.html",
+        f"/{CASE}/validation/2013-W27.json",
+        f"/{CASE}/validation/..%2F..%2Fsecret.html",
+        f"/monitoring/{CASE}/reports/none.html",
+        "/monitoring/nobody/reports/1.html",
+        "/nobody/validation/2013-W27.html",
+    ],
+)
+def test_only_pages_of_the_loop_are_shown(gateway: RunningGateway, path: str) -> None:
+    answer = gateway.get(path)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/json"
