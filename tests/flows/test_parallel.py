@@ -2,11 +2,20 @@
 
 import importlib.util
 import time
+from functools import partial
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from configs.alerts import MonitoringPlace
 from flows.parallel import parallel_map
+from tasks.monitoring.grid import Grid
+from tasks.monitoring.hours import count_hours
+from tests.outcomes.lent import Frame, loans
+from tests.outcomes.loans import DAY, START, project
 
 DASK = pytest.param(
     MonitoringPlace(runner="dask", workers=2),
@@ -40,3 +49,24 @@ def test_results_come_in_the_order_of_the_items_wherever_they_are_computed(place
         assert list(parallel(squared_late, range(5))) == [0, 1, 4, 9, 16], "again, with nothing kept from before"
         with pytest.raises(ValueError, match="not 1"):
             list(parallel(refuses, [1]))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_log_is_counted_the_same_wherever_it_is_counted(place: MonitoringPlace, tmp_path: Path) -> None:
+    case = project(tmp_path).case("loans")
+    rows = loans(np.random.default_rng(2), 3000).rename(columns={"score": "probability"})
+    when = pd.Timestamp(START) + pd.to_timedelta(np.arange(3000) * 86.4, unit="s")
+    log = Frame(
+        rows.assign(
+            request_id=[f"q{n}" for n in range(3000)], row=0, answered_at=when, model_version="1", role="champion",
+            contract_version=1,
+        )
+    )  # fmt: skip
+    batch = pa.RecordBatch.from_pandas(rows.rename(columns={"probability": "score"}), preserve_index=False)
+    grid = Grid.fit(case.contract, case.problem, [batch], 1)
+    count = partial(count_hours, log, grid, case.problem, 200)
+    days = [(START + n * DAY, START + (n + 1) * DAY) for n in range(3)]
+    with parallel_map(place) as parallel:
+        elsewhere = [hour.to_bytes() for hours in parallel(count, days) for hour in hours]
+    assert elsewhere == [hour.to_bytes() for hours in map(count, days) for hour in hours]
+    assert len(elsewhere) == 72
