@@ -63,9 +63,9 @@ class Curve:
     happened: Floats
 
     @classmethod
-    def learn(cls, scores: Floats, happened: Floats) -> "Curve":
+    def learn(cls, scores: Floats, happened: Floats, weights: Floats | None = None) -> "Curve":
         """The isotonic curve through `happened` (n,), 0 or 1, given `scores` (n,)."""
-        fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, happened)
+        fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, happened, weights)
         return cls(np.asarray(fitted.X_thresholds_), np.asarray(fitted.y_thresholds_))
 
     def __call__(self, scores: Floats) -> Floats:
@@ -80,10 +80,10 @@ class Calibration:
     curves: tuple[Curve, ...]
 
     @classmethod
-    def learn(cls, answers: Answers, truth: Floats) -> "Calibration":
-        """From answers and what was true of them, in the form of `as_probability`."""
+    def learn(cls, answers: Answers, truth: Floats, weights: Floats | None = None) -> "Calibration":
+        """From answers and what was true of them, in the form of `as_probability`; rows may count by `weights` (n,)."""
         columns = zip(_columns(answers.scores), _columns(truth), strict=True)
-        return cls(tuple(Curve.learn(scores, happened) for scores, happened in columns))
+        return cls(tuple(Curve.learn(scores, happened, weights) for scores, happened in columns))
 
     def __call__(self, answers: Answers) -> Floats:
         """Calibrated probabilities in the shape of the scores; those of several classes add up to 1."""

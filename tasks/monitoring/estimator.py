@@ -1,8 +1,9 @@
 """What estimates performance: a calibration or a second opinion for classifications, a loss model for regressions.
 
-The calibration is learnt on the reference; the second opinion (`opinion.py`) has labels since then, too. The loss
-model predicts each row's absolute and squared error from its inputs (direct loss estimation): it is fitted on errors
-that the champion's pipeline made on rows it had not seen.
+The calibration is learnt on the reference, whose rows are weighted where the window's inputs move it (`weighting.py`);
+the second opinion (`opinion.py`) has labels since then, too. The loss model predicts each row's absolute and squared
+error from its inputs (direct loss estimation): it is fitted on errors that the champion's pipeline made on rows it had
+not seen.
 """
 
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from tasks.monitoring.estimate import (
     expected,
     expected_errors,
 )
+from tasks.monitoring.weighting import Weights, moves, weigh
 from tasks.training.pipeline import build_pipeline
 
 Estimator = Callable[[Answers, pd.DataFrame], dict[str, Expected]]
@@ -69,20 +71,40 @@ class _LossModel:
 
 
 def learn_estimator(
-    case: Case, params: Params, known: Known, opinion: Probabilities | None = None
+    case: Case, params: Params, known: Known, opinion: Probabilities | None = None, weights: Weights | None = None
 ) -> tuple[Estimator, list[Judged]]:
     """The estimator, and how it would have done on each stretch of the reference without the labels of that stretch.
 
     With an `opinion` a classification is expected to come out as that says; on the reference, where it has seen all
-    labels, the calibration stands in for it.
+    labels, the calibration stands in for it. With `weights` of the sampled rows the calibration is that of rows like
+    the window's.
     """
     if case.problem is Problem.regression:
         return _learn_loss(case, params, known)
     judged = back_test(known.answers, known.truth, known.units)
     if opinion is not None:
         return _by_opinion(opinion), judged
-    calibration = Calibration.learn(known.answers, known.truth)
+    calibration = _calibration(known, weights)
     return lambda answers, _: expected(answers, calibration(answers)), judged
+
+
+def weights_for(known: Known, window: pd.DataFrame, seed: int) -> Weights | None:
+    """Weights that make the reference like the window; None where it need not be, or cannot be.
+
+    It need not be where the calibration holds for rows like the window's, too.
+    """
+    weights = weigh(known.sample, window, seed)
+    if not weights.usable:
+        return None
+    sampled = known.answers.at(known.sampled)
+    chances = Calibration.learn(known.answers, known.truth)(sampled)
+    return weights if moves(weights, sampled.scores, chances, known.truth[known.sampled]) else None
+
+
+def _calibration(known: Known, weights: Weights | None) -> Calibration:
+    if weights is None:
+        return Calibration.learn(known.answers, known.truth)
+    return Calibration.learn(known.answers.at(known.sampled), known.truth[known.sampled], weights.of_rows)
 
 
 def _by_opinion(opinion: Probabilities) -> Estimator:

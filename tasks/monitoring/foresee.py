@@ -14,6 +14,7 @@ from configs.case import Problem
 from configs.params import Params
 from configs.project import Project
 from tasks.adapters.journal import Journal
+from tasks.adapters.profiles import Profiles
 from tasks.adapters.registry import ModelVersion, Registry
 from tasks.errors import ArtifactError
 from tasks.evaluation.predictions import Floats
@@ -25,12 +26,15 @@ from tasks.monitoring.current import Current, Wanted, read_current
 from tasks.monitoring.errors import ProfileError, ReferenceMissing
 from tasks.monitoring.estimate import BETTER_WHEN_LOWER, HEADLINE, Expected, Judged, past_of
 from tasks.monitoring.estimate import Answers as Estimable
-from tasks.monitoring.estimator import learn_estimator
+from tasks.monitoring.estimator import learn_estimator, weights_for
+from tasks.monitoring.hours import scores_of
 from tasks.monitoring.movers import comparable, movers
 from tasks.monitoring.opinion import Opinion, second_opinion
 from tasks.monitoring.outlook import LIKELY, CameTrue, Foreseen, Outlook, apart, look_out
 from tasks.monitoring.reference import Reference, count_scores, kept_at, read_reference
-from tasks.monitoring.score import FEWEST_UNITS, ScoreDrift, drift
+from tasks.monitoring.score import FEWEST_UNITS, Counts, ScoreDrift, coarser, drift
+from tasks.monitoring.season import in_words, reference_stretches, windows_in
+from tasks.monitoring.weighting import Weights
 from tasks.outcomes.errors import OutcomesAltered
 from tasks.verdicts import Answer, Evidence, Figure, Findings, Monitor, Verdict
 
@@ -62,7 +66,10 @@ def foresee(project: Project, case_name: str, as_of: datetime, answers: Answers)
     if trouble:
         return window.both(*trouble, rows=found.rows)
     window = replace(window, rows=found.rows)
-    scored = _score_verdict(project, params, reference, found, window)
+    try:
+        scored = _score_verdict(project, params, reference, answers, found, window)
+    except ProfileError as error:
+        scored = _Scored(window.verdict(Monitor.score, Answer.unknown, str(error), found.rows), ())
     estimated, figures = _estimated(project, reference, found, window)
     return Findings(verdicts=(scored.verdict, estimated), figures=(*scored.figures, *figures))
 
@@ -136,24 +143,27 @@ def _too_little(params: Params, reference: Reference, found: Current) -> tuple[A
     return None
 
 
-def _score_verdict(project: Project, params: Params, reference: Reference, found: Current, window: Watched) -> _Scored:
-    bins, length = reference.bins(), params.monitoring.window
-    units = reference.counts(bins, length)
+def _score_verdict(  # noqa: PLR0913, PLR0917
+    project: Project, params: Params, reference: Reference, answers: Answers, found: Current, window: Watched
+) -> _Scored:
+    length, against = params.monitoring.window, in_words(params.monitoring.reference)
+    units, current = _counted(project, params, reference, answers, found, window)
     if len(units) < FEWEST_UNITS:
         text = (
-            f"The reference holds {len(units)} windows of {length.total_seconds() / 3600:g} hours; to know what "
-            f"change of the score is usual takes {FEWEST_UNITS}. Watch shorter windows, or train on more."
+            f"The reference ({against}) holds {len(units)} windows of {length.total_seconds() / 3600:g} hours with "
+            f"answers of the champion; to know what change of the score is usual takes {FEWEST_UNITS}. Watch shorter "
+            "windows, or compare with more."
         )
         return _Scored(window.verdict(Monitor.score, Answer.waiting, text, found.rows), ())
     if np.ptp(reference.answers.scores) == 0:
         text = "The champion gave one score to every row of its reference: nothing can be compared with it."
         return _Scored(window.verdict(Monitor.score, Answer.unknown, text, found.rows), ())
-    drifted = drift(units, count_scores(bins, found.answers), params.monitoring.inputs.error_rate)
+    drifted = drift(units, current, params.monitoring.inputs.error_rate)
     evidence = _movers(project, params, reference, found, drifted)
     verdict = window.verdict(
         Monitor.score,
         Answer.alarm if drifted.alarm else Answer.clear,
-        _said(drifted, evidence),
+        _said(drifted, against, evidence),
         found.rows,
         statistic=drifted.distance,
         threshold=drifted.threshold,
@@ -168,11 +178,32 @@ def _score_verdict(project: Project, params: Params, reference: Reference, found
     return _Scored(verdict, figures)
 
 
-def _said(drifted: ScoreDrift, evidence: tuple[Evidence, ...]) -> str:
+def _counted(  # noqa: PLR0913, PLR0917
+    project: Project, params: Params, reference: Reference, answers: Answers, found: Current, window: Watched
+) -> tuple[list[Counts], Counts]:
+    """The scores of the windows compared with, those that have rows enough, and of this one, in the same bins."""
+    monitoring = params.monitoring
+    stretches = reference_stretches(monitoring.reference, window.start, window.as_of)
+    if not stretches:
+        bins = reference.bins()
+        return reference.counts(bins, monitoring.window), count_scores(bins, found.answers)
+    profiles = Profiles(project, window.case, reference.grid)
+
+    def counted(start: datetime, end: datetime) -> Counts:
+        hours = profiles.hours(answers, start, end, window.as_of).values()
+        return scores_of(hours, reference.version, reference.grid)
+
+    windows = [counted(*one) for one in windows_in(stretches, monitoring.window)]
+    units = [counts for counts in windows if counts.sum() >= monitoring.inputs.min_rows]
+    *units, current = coarser([*units, counted(window.start, window.as_of)])
+    return units, current
+
+
+def _said(drifted: ScoreDrift, against: str, evidence: tuple[Evidence, ...]) -> str:
     moved = ", ".join(f"{entry.subject} ({entry.text.partition(' of')[0]})" for entry in evidence[:3] if entry.effect)
     by = f"; what moved it: {moved}" if moved else ""
     return (
-        f"The score is {drifted.distance:.3f} from its reference (Jensen-Shannon distance); {drifted.usual:.3f} is "
+        f"The score is {drifted.distance:.3f} from {against} (Jensen-Shannon distance); {drifted.usual:.3f} is "
         f"usual from window to window, and up to {drifted.threshold:.3f} was to be expected{by}."
     )
 
@@ -223,8 +254,11 @@ def _estimated(
         opinion = None if missing else second_opinion(project, case, reference, window.start, window.as_of)
     except (ArtifactError, OutcomesAltered) as error:
         return window.verdict(Monitor.estimated, Answer.unknown, str(error), found.rows), ()
-    units = reference.units(params.monitoring.window)
-    estimator, judged = learn_estimator(case, params, reference.known(units), opinion)
+    reckoned = reference.known(reference.units(params.monitoring.window))
+    # A loss model is asked about the inputs themselves, and an opinion has labels: neither needs weights.
+    plain = case.problem is not Problem.regression and opinion is None and not missing
+    weights = weights_for(reckoned, found.sample, params.seed) if plain else None
+    estimator, judged = learn_estimator(case, params, reckoned, opinion, weights)
     now, estimate = estimator(found.answers, found.sample), params.monitoring.estimate
     came = _came_true(Journal(project), window, now)
     looks = {name: look_out(name, judged, came[name], estimate.largest_drop, estimate.confidence) for name in now}
@@ -244,7 +278,7 @@ def _estimated(
     look = known[metric]
     seen = look.see(found.answers.mean_score, now[metric])
     verdict = _judge(window, look, seen, found.rows, _past_error(look, judged, came[metric]))
-    return _with_opinion(verdict, opinion), tuple(figures)
+    return _with_source(verdict, opinion, weights), tuple(figures)
 
 
 def _inputs_missing(missing: Mapping[str, str]) -> str:
@@ -253,11 +287,18 @@ def _inputs_missing(missing: Mapping[str, str]) -> str:
     return f"The errors of a regression are estimated from its inputs, and some cannot be used: {why}."
 
 
-def _with_opinion(verdict: Verdict, opinion: Opinion | None) -> Verdict:
-    if opinion is None:
+def _with_source(verdict: Verdict, opinion: Opinion | None, weights: Weights | None) -> Verdict:
+    """The verdict, with what the estimate rests on."""
+    if opinion is not None:
+        said = f" A second opinion, learnt from {opinion.since:,} labels since the reference, says so."
+    elif weights is not None:
+        said = (
+            f" The inputs moved the calibration: the reference's rows are weighted to be like the window's, and "
+            f"{weights.effective:,.0f} of {len(weights.of_rows):,} speak."
+        )
+    else:
         return verdict
-    learnt = f" A second opinion, learnt from {opinion.since:,} labels since the reference, says so."
-    return verdict.model_copy(update={"text": verdict.text + learnt})
+    return verdict.model_copy(update={"text": verdict.text + said})
 
 
 def _judge(window: Watched, look: Outlook, seen: Foreseen, rows: int, past: tuple[Evidence, ...]) -> Verdict:

@@ -124,10 +124,33 @@ class _Side:
         return [place for place in order[:_NAMED] if losses[place] > max(0.0, 0.2 * losses[order[0]])]
 
 
+def odds_of_current(reference: pd.DataFrame, current: pd.DataFrame, seed: int) -> Floats:
+    """For each row of `reference` the odds that it is of `current`, told by the half of all rows that it is not in.
+
+    Both frames have the same columns, and at least two rows.
+    """
+    inputs, categorical = _coded(pd.concat([reference, current], ignore_index=True))
+    labels = np.repeat([0, 1], [len(reference), len(current)])
+    half = _halves(labels, seed)
+    log_odds = np.empty(len(labels))
+    with threadpool_limits(limits=1, user_api="openmp"):
+        for side in (0, 1):
+            model = _classifier(categorical, seed).fit(inputs[half == side], labels[half == side])
+            log_odds[half != side] = model.decision_function(inputs[half != side])
+    return np.asarray(np.exp(log_odds[: len(reference)]), dtype=np.float64)
+
+
 def _side(
     inputs: Floats, labels: NDArray[np.intp], learn: NDArray[np.bool_], categorical: list[bool], seed: int
 ) -> _Side:
-    model = HistGradientBoostingClassifier(
+    model = _classifier(categorical, seed).fit(inputs[learn], labels[learn])
+    unseen, truth = inputs[~learn], labels[~learn]
+    auc, p_value = _auc(model.decision_function(unseen), truth)
+    return _Side(model, unseen, truth, auc, p_value)
+
+
+def _classifier(categorical: list[bool], seed: int) -> HistGradientBoostingClassifier:
+    return HistGradientBoostingClassifier(
         max_iter=40,
         max_leaf_nodes=8,
         learning_rate=0.1,
@@ -137,10 +160,6 @@ def _side(
         early_stopping=False,
         random_state=seed,
     )
-    model.fit(inputs[learn], labels[learn])
-    unseen, truth = inputs[~learn], labels[~learn]
-    auc, p_value = _auc(model.decision_function(unseen), truth)
-    return _Side(model, unseen, truth, auc, p_value)
 
 
 def _auc(scores: Floats, labels: NDArray[np.intp]) -> tuple[float, float]:
