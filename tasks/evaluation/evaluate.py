@@ -6,7 +6,6 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -19,7 +18,7 @@ from tasks.evaluation.contender import Contender
 from tasks.evaluation.fresh import read_fresh
 from tasks.evaluation.judgement import Judgement, judge
 from tasks.evaluation.plots import draw
-from tasks.evaluation.predictions import Predictions, digest, unusable
+from tasks.evaluation.predictions import columns_of, digest, unusable
 from tasks.files import write_text, write_whole
 from tasks.records import Candidate, ChampionRef, Evaluation, Windows
 
@@ -117,15 +116,8 @@ def _table(case: Case, judgement: Judgement) -> pd.DataFrame:
         "event_time": frame[case.contract.event_time],
         "label": judgement.rows.labels,
     }
-    theirs = _answers("champion", judgement.champion) if judgement.champion else {}
-    return pd.DataFrame({**known, **_answers("candidate", judgement.candidate), **theirs})
-
-
-def _answers(name: str, predictions: Predictions) -> dict[str, np.ndarray]:
-    """One column, or one for each class: `candidate_AA`."""
-    if predictions.answers.ndim == 1:
-        return {name: predictions.answers}
-    return {f"{name}_{label}": predictions.answers[:, column] for column, label in enumerate(predictions.classes)}
+    theirs = columns_of("champion", judgement.champion) if judgement.champion else {}
+    return pd.DataFrame({**known, **columns_of("candidate", judgement.candidate), **theirs})
 
 
 def _flat(evaluation: Evaluation) -> dict[str, float]:

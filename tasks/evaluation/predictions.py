@@ -26,6 +26,13 @@ class Predictions:
     """Labels in the order of the probability columns."""
 
 
+def columns_of(name: str, predictions: Predictions) -> dict[str, np.ndarray]:
+    """One column `name`, or one for each class: `name_AA`."""
+    if predictions.answers.ndim == 1:
+        return {name: predictions.answers}
+    return {f"{name}_{label}": predictions.answers[:, column] for column, label in enumerate(predictions.classes)}
+
+
 def predict_in_parts(score: Callable[[pd.DataFrame], Floats], frame: pd.DataFrame, columns: int = 1) -> Floats:
     """The predictions of `score` on `frame`, part by part; `columns` above 1 for class probabilities."""
     parts = [score(frame.iloc[start : start + _PART]) for start in range(0, len(frame), _PART)]

@@ -17,10 +17,9 @@ _RECIPE = ("contract_version", "estimator", "settings", "calibration", "seed", "
 """What two fits of one recipe have in common, as their records name it."""
 
 
-def liken(gate: GateParams, rows: FreshRows, refitted: Contender, twin: Contender) -> Likeness:
-    """Measure both on the rows that judged the twin; the other one has learned from them."""
-    problem = twin.problem
-    ours, theirs = refitted.predict(rows.frame), twin.predict(rows.frame)
+def liken(gate: GateParams, rows: FreshRows, refitted: Contender, ours: Predictions, theirs: Predictions) -> Likeness:
+    """Measure a model that was fitted again by its answers and its twin's to the rows that judged the twin."""
+    problem = refitted.problem
     alike = ours.classes == theirs.classes
     return Likeness(
         rows=len(rows),

@@ -147,6 +147,7 @@ def _log_files(project: Project, registry: Registry, run_id: str, evidence: Evid
     registry.log_files(run_id, [kept / name for name in RECORDED_WITH_MODEL], "model")
     registry.log_files(run_id, [files.refit / "refit.json"], "refit")
     if evidence.refit.stands:
+        registry.log_files(run_id, [files.refit / "predictions.parquet"], "refit")
         registry.log_files(run_id, [files.model / MODEL_FILE, files.model / "candidate.json"], TWIN_FOLDER)
     newest = evidence.windows.evaluate.batches[-1].batch_id
     registry.log_files(run_id, sorted(files.validation.glob(f"{newest}.*")), "validation")

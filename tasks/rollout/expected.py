@@ -1,4 +1,4 @@
-"""What evaluation saw of the two models on the same rows: what a rollout may expect of them; pure."""
+"""What the two models answered to the rows that judged: what a rollout may expect of them; pure."""
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ class Expected(Record):
 
 
 def expected(problem: Problem, table: pd.DataFrame, costs: Costs | None) -> Expected:
-    """From `predictions.parquet` of an evaluation: the columns `label`, `candidate…` and `champion…`."""
+    """From `predictions.parquet` of an evaluation, or of a refit: the columns `label`, `candidate…` and `champion…`."""
     known = table[table["label"].notna()]
     champion, challenger = (as_answers(problem, known, name) for name in ("champion", "candidate"))
     scale = 1.0

@@ -55,12 +55,16 @@ def stated(project: Project, case: str, state: Rollout) -> tuple[Reason, ...]:
 
 
 def evaluated(project: Project, case: str, state: Rollout) -> Expected:
-    """What evaluation saw of the two models. Raises ArtifactMissing."""
+    """What the two models answered to the rows that judged. Raises ArtifactMissing.
+
+    A challenger that was fitted again has learned from them: how far it is from the champion is told a little too high.
+    """
     registry = Registry(project)
     version = registry.version(case, state.version)
     assert version is not None, "a rollout names a version that was registered"
     with TemporaryDirectory() as folder:
-        path = registry.download_file(version.run_id, "evaluation/predictions.parquet", Path(folder))
+        judged = "refit" if "twin_sha256" in version.tags else "evaluation"
+        path = registry.download_file(version.run_id, f"{judged}/predictions.parquet", Path(folder))
         table = pd.read_parquet(path)
     return expected(project.case(case).problem, table, project.params(case).rollout.costs)
 

@@ -4,13 +4,17 @@ import logging
 import shutil
 import time
 
+import pandas as pd
+
 from configs.case import Case
 from configs.params import Params
 from configs.project import CaseFiles, Project
 from tasks.errors import TooLittleData
 from tasks.evaluation.contender import Contender
 from tasks.evaluation.fresh import read_fresh
+from tasks.evaluation.predictions import Predictions, columns_of
 from tasks.evaluation.twin import like_its_twin, liken
+from tasks.files import write_whole
 from tasks.records import Candidate, Evaluation, Reason, Refit, Window, Windows
 from tasks.training.fit import describe, fit, keep
 from tasks.training.rows import read_rows
@@ -44,7 +48,10 @@ def _fitted_again(case: Case, params: Params, files: CaseFiles, accepted: Evalua
     except TooLittleData as error:
         return Refit(case=case.name, asked=True, reasons=(Reason(rule="fit", passed=False, text=str(error)),))
     rows = read_fresh(case, files.deliveries, windows.evaluate, accepted.start, _columns(case, params, twin.record))
-    likeness = liken(params.gate, rows, Contender.load(case.problem, candidate, files.refit), twin)
+    refitted = Contender.load(case.problem, candidate, files.refit)
+    answers = refitted.predict(rows.frame)
+    _write(files, answers)
+    likeness = liken(params.gate, rows, refitted, answers, twin.predict(rows.frame))
     reasons = tuple(like_its_twin(params.gate, candidate, twin.record, likeness))
     return Refit(case=case.name, asked=True, candidate=candidate, likeness=likeness, reasons=reasons)
 
@@ -58,6 +65,15 @@ def _fit(case: Case, params: Params, files: CaseFiles, twin: Candidate, windows:
     seconds = round(time.perf_counter() - started, 3)
     described = describe(case, params, window, twin.settings, rows).model_copy(update={"seconds": seconds})
     return keep(case.problem, described, model, rows, files.refit)
+
+
+def _write(files: CaseFiles, answers: Predictions) -> None:
+    """The evaluation's table of predictions, with the answers of the model fitted again in place of its twin's."""
+    table = pd.read_parquet(files.evaluation / "predictions.parquet")
+    kept = table[[name for name in table if not str(name).startswith("candidate")]].assign(
+        **columns_of("candidate", answers)
+    )
+    write_whole(files.refit / "predictions.parquet", lambda part: kept.to_parquet(part, index=False))
 
 
 def _columns(case: Case, params: Params, twin: Candidate) -> list[str]:

@@ -84,13 +84,14 @@ def test_the_change_is_told_in_the_twins_own_errors(shop: Any, rows_of: Callable
     fresh = rows_of(rows["bought"].to_numpy(dtype="int64"), **{name: rows[name].to_numpy() for name in COLUMNS})
     folders = shop.project.files("shop").model, shop.project.files("shop").champion
     twin = Contender.load(shop.case.problem, shop.candidate(shop.fit()), folders[0])
-    assert liken(shop.params.gate, fresh, twin, twin).change == 0
+    same = twin.predict(fresh.frame)
+    assert liken(shop.params.gate, fresh, twin, same, same).change == 0
     less = shop.training_rows.head(1000)
     shop.champion(shop.fit(less))
     other = Contender.load(shop.case.problem, Candidate.read(folders[1] / "candidate.json"), folders[1])
-    ours, theirs = (model.predict(fresh.frame).answers for model in (other, twin))
-    moved = np.abs(ours - theirs).mean() / np.abs(theirs - fresh.labels).mean()
-    assert liken(shop.params.gate, fresh, other, twin).change == pytest.approx(moved)
+    ours = other.predict(fresh.frame)
+    moved = np.abs(ours.answers - same.answers).mean() / np.abs(same.answers - fresh.labels).mean()
+    assert liken(shop.params.gate, fresh, other, ours, same).change == pytest.approx(moved)
 
 
 COLUMNS = ("interest", "budget", "region", "rain")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from configs.case import Problem
 from configs.project import Project
 from tasks.adapters.registry import ModelVersion, Registry
 from tasks.features.artifact import MODEL_FILE, load_model, score
@@ -18,6 +19,9 @@ from tasks.promotion.proof import prove, training_record
 from tasks.promotion.register import known_version, register
 from tasks.promotion.reproduce import reproduce
 from tasks.records import Candidate, ChampionRef, Evaluation, Order, Refit, Ruling, Windows
+from tasks.rollout.expected import expected
+from tasks.rollout.find_out import evaluated
+from tasks.rollout.stages import begin
 from tests.conftest import AS_OF, ASKED, Answer, Make, change_params, commit, move_in, run_chain
 
 from .conftest import run_folder, standing
@@ -142,6 +146,23 @@ def test_the_next_candidate_is_not_judged_on_rows_the_champion_has_learned_from(
     assert evaluation.decision.ruling is Ruling.inconclusive
     assert any("too early, wait until 2011-05-0" in reason.text for reason in evaluation.decision.against)
     assert str(Refit.read(files.refit / "refit.json")) == "no: the candidate was not accepted"
+
+
+def test_a_rollout_expects_the_model_that_is_rolled_out_not_its_twin(refitted: Project, answer: Answer) -> None:
+    decide(refitted, answer("1"))
+    change_params(refitted.root, "bikes", {"gate.rule": "non_inferiority", "gate.margin": 5})
+    later = ASKED + 4 * WEEK
+    assert register(refitted, run_chain(refitted, AS_OF + 4 * WEEK), later).version == "2"
+    # One evaluation window after the champion, its candidate is the champion.
+    evaluation = Evaluation.read(refitted.files("bikes").evaluation / "evaluation.json")
+    assert any(reason.text.endswith("the two answer every row alike") for reason in evaluation.decision.reasons)
+    state = begin("2", "1", refitted.params("bikes").rollout, 0.05, later)
+    hoped = evaluated(refitted, "bikes", state)
+    assert hoped.rows == evaluation.rows
+    assert hoped.disagreement > 0
+    judged = pd.read_parquet(refitted.files("bikes").evaluation / "predictions.parquet")
+    assert expected(Problem.regression, judged, None).disagreement == 0
+    assert hoped.champion_loss == expected(Problem.regression, judged, None).champion_loss
 
 
 def test_its_reference_holds_what_its_twin_answered_to_the_rows_that_judged_it(
