@@ -3,12 +3,11 @@
     uv run python -m benchmarks.backtest [--quick] [--policies FILE] [--picture docs/pictures/backtest.png]
 
 Models are fitted once a week and kept in `data/stores/backtest/flights` (six minutes on a quiet core the first time);
-after that a run takes a minute. `--quick` looks at the weeks 14 to 21 alone; `--picture` keeps the picture there too.
+after that a run takes a minute. `--quick` looks at the weeks 14 to 21 alone; `--picture` draws the headline there.
 """
 
 import argparse
 import logging
-import shutil
 import sys
 import time
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from pathlib import Path
 from configs.policies import ORACLE, read_policies
 from configs.project import Project
 from tasks.backtest.backtest import Asked, backtest, backtest_folder
+from tasks.backtest.picture import draw
 from tasks.backtest.result import BackTest, PolicyResult
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="eight weeks instead of 39")
     parser.add_argument("--policies", type=Path, default=ROOT / "configs/backtests/default.yaml")
-    parser.add_argument("--picture", type=Path, help="copy the picture to this file")
+    parser.add_argument("--picture", type=Path, help="draw the headline into this file")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     project, began, cpu = Project(ROOT), time.perf_counter(), time.process_time()
@@ -41,22 +41,24 @@ def main() -> None:
         read_policies(given.policies), datetime.max.replace(tzinfo=UTC), START, QUICK_END if given.quick else END
     )
     found = backtest(project, CASE, asked)
-    picture = backtest_folder(project, CASE) / "backtest.png"
     if given.picture:
-        shutil.copyfile(picture, given.picture)
+        draw(_asked_about(found)).savefig(given.picture, format="png")
     print(f"{headline(found)}\n\n{table(found)}\n\n{standing(found)}")
     spent = f"{time.perf_counter() - began:.0f} s, {time.process_time() - cpu:.0f} s of CPU"
-    print(f"\n{spent}. The picture: {picture}")
+    print(f"\n{spent}. The picture: {backtest_folder(project, CASE)}/backtest.png")
 
 
 def headline(found: BackTest) -> str:
     """The policies that everybody asks about, as Markdown."""
-    chosen = [result for result in found.results if result.policy in HEADLINE]
     lines = [
         f"| {_name(result)} | {result.means['auc']:.4f} | {result.means['brier']:.4f} | {result.trainings} |"
-        for result in chosen
+        for result in _asked_about(found).results
     ]
     return "\n".join(["| retraining | mean AUC | mean Brier score | trainings |", "|---|---|---|---|", *lines])
+
+
+def _asked_about(found: BackTest) -> BackTest:
+    return found.model_copy(update={"results": tuple(one for one in found.results if one.policy in HEADLINE)})
 
 
 def table(found: BackTest) -> str:

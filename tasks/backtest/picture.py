@@ -62,11 +62,12 @@ def _costs(axes: Axes, found: BackTest, colours: dict[str, str]) -> None:
     axes.plot(
         [result.training_cost for result in best], [_lost(result) for result in best], color="#777777", lw=1, ls="--"
     )
-    for result in found.policies:
+    for place, result in enumerate(found.policies):
         axes.scatter(result.training_cost, _lost(result), color=colours[result.policy], s=50, zorder=3)
         axes.annotate(
-            f"{result.policy} ({result.trainings})", (result.training_cost, _lost(result)), xytext=(6, 4),
-            textcoords="offset points", fontsize="small",
+            f"{result.policy} ({result.trainings})", (result.training_cost, _lost(result)),
+            # Neighbours in the list are often neighbours here.
+            xytext=(6, 6 if place % 2 else -12), textcoords="offset points", fontsize="small",
         )  # fmt: skip
     ceiling = found.of(ORACLE)
     axes.axhline(0, color="#777777", lw=1)
