@@ -67,7 +67,8 @@ def main() -> None:
     found = {kind: [_took(one, seen) for of, one in told if of == kind] for kind in KINDS}
     print(_table(found))
     print(f"\n{result.requests:,} requests at {asked.rate:g} a second over {asked.workers} workers, ", end="")
-    print(f"{result.failed} failed; p50 {result.p50:.2f} ms, p99 {result.p99:.2f} ms, worst {result.max:.1f} ms")
+    how = f" (statuses {result.statuses}, {result.kinds}, {result.unsent} not sent in time)" if result.failed else ""
+    print(f"{result.failed} failed{how}; p50 {result.p50:.2f} ms, p99 {result.p99:.2f} ms, worst {result.max:.1f} ms")
 
 
 def _took(told: dict[str, Any], seen: Sequence[Seen]) -> tuple[float, float]:
