@@ -20,6 +20,7 @@ Counts = NDArray[np.int64]
 
 _BINS = 48
 _BINS_OF_A_CLASS = 6
+_FEWEST_BINS, _ROWS_A_BIN = 4, 5
 FEWEST_UNITS = 5
 """With fewer windows of the reference nobody can say what change is usual."""
 
@@ -49,10 +50,14 @@ class Bins:
 
 
 def coarser(windows: Sequence[Counts]) -> list[Counts]:
-    """Counts of several windows in the same fine bins, in fewer: neighbours joined to about equal shares of all."""
+    """Counts of several windows in the same fine bins, in fewer: neighbours joined to about equal shares of all.
+
+    As few as leave the smallest window some rows a bin: with more, windows differ by chance alone.
+    """
     whole = np.cumsum(np.sum(windows, axis=0))
-    group = np.searchsorted(np.linspace(0, whole[-1], _BINS + 1)[1:-1], whole, side="left")
-    return [np.bincount(group, weights=counts, minlength=_BINS).astype(np.int64) for counts in windows]
+    bins = int(np.clip(min(counts.sum() for counts in windows) // _ROWS_A_BIN, _FEWEST_BINS, _BINS))
+    group = np.searchsorted(np.linspace(0, whole[-1], bins + 1)[1:-1], whole, side="left")
+    return [np.bincount(group, weights=counts, minlength=bins).astype(np.int64) for counts in windows]
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,12 @@ def test_fine_bins_are_joined_to_about_equal_shares_and_lose_no_row() -> None:
     assert distance(joined[0], joined[1]) < 0.05
 
 
+def test_small_windows_are_counted_in_few_bins() -> None:
+    joined = coarser([np.ones(500, dtype=np.int64), np.bincount(np.arange(0, 480, 20), minlength=500)])
+    assert [len(counts) for counts in joined] == [4, 4]
+    assert distance(*joined) < 0.05
+
+
 def test_units_are_counted_back_from_the_last_moment() -> None:
     moments = pd.Series(pd.date_range("2026-01-01", periods=20, freq="D", tz="UTC"))
     units = units_of(moments, timedelta(days=7))
