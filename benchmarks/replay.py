@@ -94,34 +94,37 @@ def year(start: datetime, end: datetime, *, in_process: bool) -> None:
     print(f"| rows a second while they are sent | {rows / spent['traffic']:,.0f} |")
     for what, seconds in spent.most_common():
         print(f"| of the wall time, {what} | {100 * seconds / wall:.1f} % |")
-    print(f"| in this project's own lines, of the replay's process | {100 * seen.own:.1f} % |")
+    print(f"| of the wall time, the replay's own process computed | {100 * seen.seconds / wall:.1f} % |")
+    print(f"| of the wall time, in this project's own lines | {100 * seen.ours / wall:.1f} % |")
     print(f"| flows that ended red | {sum(len(step.failures) for step in steps)} |")
 
 
 @dataclass
 class Sampled:
-    """What the main thread was at, looked at every few milliseconds."""
+    """What the main thread spent processor time on, as looks every few milliseconds found it."""
 
-    looks: int = 0
-    ours: int = 0
-
-    @property
-    def own(self) -> float:
-        """The share of looks that found a line of this project innermost, and not one of a library or of Python."""
-        return self.ours / max(self.looks, 1)
+    seconds: float = 0.0
+    ours: float = 0.0
+    """Where a line of this project was innermost, and not one of a library or of Python; what C is called from it for
+    counts, too."""
 
 
 @contextmanager
 def sampled() -> Iterator[Sampled]:
-    """Look at the innermost frame of the main thread again and again; waiting counts as whoever waits."""
+    """Look at the innermost frame of the main thread again and again, and at the processor time since the last look."""
     seen, end, main_thread = Sampled(), threading.Event(), threading.main_thread().ident
+    assert main_thread is not None, "it runs"
+    clock = time.pthread_getcpuclockid(main_thread)
     own = tuple(str(ROOT / name) for name in ("configs", "flows", "serving", "tasks"))
 
     def look() -> None:
+        before = time.clock_gettime(clock)
         while not end.wait(_EVERY_SECONDS):
-            frame = sys._current_frames().get(main_thread or 0)
-            seen.looks += 1
-            seen.ours += frame is not None and frame.f_code.co_filename.startswith(own)
+            frame, now = sys._current_frames().get(main_thread), time.clock_gettime(clock)
+            spent, before = now - before, now
+            seen.seconds += spent
+            if frame is not None and frame.f_code.co_filename.startswith(own):
+                seen.ours += spent
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

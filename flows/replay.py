@@ -104,8 +104,7 @@ class _Replay:
             with self._timed("source"):
                 self.source.show(moment, before)
             if sent is None:
-                with self._timed("traffic"):
-                    sent = self._send(gateway, before, moment) if before else Sent(at=moment)
+                sent = self._send(gateway, before, moment) if before else Sent(at=moment)
                 self.steps.keep_sent(sent)
             looked = before is None or looks_at(self.plan, self.case.label_delay, moment)
             self._flows(before, moment, looked=looked)
@@ -123,12 +122,15 @@ class _Replay:
             missing = [one for one in asked if one.request_id not in logged and one.request_id not in refused]
             if not missing:
                 break
-            gateway.settle(self.case.name, self._standing())
-            said = gateway.ask(self.case.name, missing, kill_at=len(missing) // 2 + 1 if left else None)
+            with self._timed("gateway"):
+                gateway.settle(self.case.name, self._standing())
+            with self._timed("traffic"):
+                said = gateway.ask(self.case.name, missing, kill_at=len(missing) // 2 + 1 if left else None)
             left, answered, refused = max(left - 1, 0), answered | said.answered, refused | said.refused
         else:
             raise GatewayLost(f"left {len(missing)} of {len(asked)} requests unanswered", gateway.output)
-        self._await_shadow(start, end)
+        with self._timed("shadow"):
+            self._await_shadow(start, end)
         logged = self._logged(start, end)
         rows = sum(len(one.rows) for one in asked)
         return Sent(
