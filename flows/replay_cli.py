@@ -6,6 +6,7 @@ import os
 import warnings
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +29,7 @@ _DAYS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M"]
 _SHOWN = 30
 """Steps that are on the screen at once; all of them are shown at the end."""
 _WIDE = 150
+_WEEK_HOURS = 168.0
 _MARKS = {"clear": ("·", "green"), "alarm": ("!", "bold red"), "waiting": ("…", "dim"), "unknown": ("?", "yellow")}
 _MONITORS = ("freshness", "contract", "inputs", "hourly", "score", "estimated", "skew", "labels", "realised", "concept")
 _QUIET_ACTIONS = {"none", "wait"}
@@ -50,8 +52,14 @@ class Trainings(StrEnum):
 
 def replay(  # noqa: PLR0913, PLR0917 - what is replayed, and how
     case: Annotated[str, typer.Argument(metavar="CASE", help="A case described in configs/.")],
-    start: Annotated[datetime, typer.Option("--from", help="History is replayed from here, in UTC.", formats=_DAYS)],
-    end: Annotated[datetime, typer.Option("--to", help="To here.", formats=_DAYS)],
+    start: Annotated[
+        datetime | None, typer.Option("--from", help="History is replayed from here, in UTC.", formats=_DAYS)
+    ] = None,
+    end: Annotated[datetime | None, typer.Option("--to", help="To here.", formats=_DAYS)] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option("--script", help="A YAML file that says from when to when, and what goes wrong, instead."),
+    ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,7 +72,9 @@ def replay(  # noqa: PLR0913, PLR0917 - what is replayed, and how
     train: Annotated[Trainings, typer.Option(help="Trainings that triage starts, or one a week besides.")] = (
         Trainings.triage
     ),
-    look: Annotated[float, typer.Option("--look", min=1, help="Hours between two looks of the monitors.")] = 168,
+    look: Annotated[
+        float, typer.Option("--look", min=1, help="Hours between two looks of the monitors.")
+    ] = _WEEK_HOURS,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Answer in this process, through the same core, without HTTP.")
     ] = False,
@@ -78,27 +88,32 @@ def replay(  # noqa: PLR0913, PLR0917 - what is replayed, and how
     """
     from configs.environment import apply
     from configs.faults import read_faults
+    from configs.replays import Script, read_script
 
     project = Project.here()
     project.case(case)
-    faults = read_faults(fault or [])
+    if script is not None:
+        if start or end or fault or seed or train is not Trainings.triage or look != _WEEK_HOURS:
+            raise typer.BadParameter("a script says from when to when, and what goes wrong: leave out the rest")
+        played = read_script(script)
+    elif start is None or end is None:
+        raise typer.BadParameter("a replay needs `--from` and `--to`, or a `--script`")
+    else:
+        played = Script(
+            start=start.replace(tzinfo=UTC),
+            end=end.replace(tzinfo=UTC),
+            faults=read_faults(fault or []),
+            train=train.value,
+            look_hours=look,
+            seed=seed,
+        )
     apply(project)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
     from flows.replay import replay as happen
     from tasks.replay.steps import Plan
 
-    plan = Plan(
-        case=case,
-        start=start.replace(tzinfo=UTC),
-        end=end.replace(tzinfo=UTC),
-        faults=faults,
-        approve=approve.value,
-        in_process=in_process,
-        train=train.value,
-        look_hours=look,
-        seed=seed,
-    )
+    plan = Plan(case=case, approve=approve.value, in_process=in_process, **dict(played))
     done: list[Step] = []
     with Live(console=out, refresh_per_second=4) as live:
 

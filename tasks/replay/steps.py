@@ -3,32 +3,19 @@
 from datetime import datetime, timedelta
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
-
-from configs.faults import Fault
+from configs.replays import Script
 from tasks.records import Record
 
 _NO_TIME = timedelta()
 
 
-class Plan(Record):
+class Plan(Script, Record):
     """What is replayed, and how."""
 
     case: str
-    start: AwareDatetime
-    end: AwareDatetime
-    """History is replayed in `[start, end)`."""
-    faults: tuple[Fault, ...] = ()
     approve: Literal["auto", "ask"] = "auto"
     in_process: bool = False
     """Requests go through the gateway's core in this process, not over HTTP to processes of its own."""
-    train: Literal["triage", "weekly"] = "triage"
-    """Trainings that triage starts; or one every week besides."""
-    look_hours: float = Field(168, gt=0)
-    """How often the monitors look."""
-    rollout_hours: float = Field(24, gt=0)
-    """How often a rollout, and the labels that judge it, are looked at while one is under way."""
-    seed: int = Field(0, ge=0)
 
 
 def first_look(plan: Plan, label_delay: timedelta) -> datetime:
