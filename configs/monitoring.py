@@ -13,7 +13,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class ReferenceParams(Frozen):
-    """What the current window is compared with."""
+    """What the current window is compared with, its inputs and its scores."""
 
     kind: Literal["accepted", "rolling", "same_hours", "last_year"] = "accepted"
     """`accepted`: what the champion was accepted on. `rolling`: the weeks before the window. `same_hours`: the same
