@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tasks.verdicts import Answer, Figure, Findings, Monitor, Verdict
 from tests.conftest import change_params, move_in
 
 END = datetime(2011, 4, 18, tzinfo=UTC)
+DAY = timedelta(days=1)
 WEEK = timedelta(weeks=1)
 CHAMPION = "2"
 
@@ -48,6 +49,10 @@ class Log:
             yield pa.RecordBatch.from_arrays(
                 [batch.column(name) if name in has else pa.nulls(batch.num_rows) for name in names], names=names
             )
+
+    def rows_by_day(self, first: date, last: date) -> dict[date, int]:
+        days = pd.Series(self.table.column("answered_at").to_pandas()).dt.date
+        return dict(days[(days >= first) & (days <= last)].value_counts())
 
 
 def elsewhere(template: Path, folder: Path) -> Project:
@@ -187,6 +192,40 @@ def test_a_score_that_moved_alarms_and_names_the_column(referred: Project, model
     assert verdict.answer is Answer.alarm, verdict.text
     assert verdict.cause == verdict.evidence[0].subject == "local_hour"
     assert verdict.evidence[0].effect == pytest.approx(1, abs=0.2)
+
+
+def days(project: Project, model: Any, **changed: Any) -> Log:
+    """The week before `END` and its last day, which `changed` may change."""
+    usual, last = logged(project, model).table, logged(project, model, **changed).table
+    when = pd.Series(usual.column("answered_at").to_pandas())
+    before = usual.filter(pa.array(when < END - DAY))
+    return Log("bikes", pa.concat_tables([before, last.filter(pa.array(when >= END - DAY)).cast(usual.schema)]))
+
+
+def watch_days(project: Project, **reference: Any) -> None:
+    watched = {"window_hours": 24, "inputs": {"min_rows": 20}, "reference": reference}
+    change_params(project.root, "bikes", {"monitoring": watched})
+
+
+def test_a_score_may_be_held_against_the_days_before(apart: Project, model: Any) -> None:
+    watch_days(apart, kind="rolling", weeks=1)
+    usual = said(foresee(apart, "bikes", END, days(apart, model)), Monitor.score)
+    assert usual.answer is Answer.clear, usual.text
+    assert "from the 1 week before" in usual.text
+    for hours in apart.stores.rglob("*.hour"):
+        hours.unlink()
+    moved = days(apart, model, local_hour=pd.Timestamp("2011-04-12 04:00"))
+    found = said(foresee(apart, "bikes", END, moved), Monitor.score)
+    assert found.statistic is not None
+    assert usual.statistic is not None
+    assert found.statistic > usual.statistic + 0.1
+
+
+def test_a_year_the_champion_did_not_answer_in_is_no_reference_for_its_score(apart: Project, model: Any) -> None:
+    watch_days(apart, kind="last_year", weeks=2)
+    verdict = said(foresee(apart, "bikes", END, days(apart, model)), Monitor.score)
+    assert verdict.answer is Answer.waiting
+    assert "(2 weeks around the same date a year ago) holds 0 windows" in verdict.text
 
 
 def test_what_came_true_before_is_shown_beside_the_estimate(apart: Project, model: Any) -> None:
