@@ -476,7 +476,9 @@ def test_with_keys_only_those_who_show_one_are_answered(
         assert gateway.post("/predict/bikes", json=bike).status_code == 401
         shown = {"authorization": f"Bearer {key}"}
         assert gateway.post("/predict/bikes", json=bike, headers=shown).status_code == 200
-        assert gateway.get("/metrics", headers=shown).status_code == 403
+        for path in ("/metrics", "/", "/bikes/validation/2011-W14.html", "/monitoring/bikes/reports/1.html"):
+            assert gateway.get(path).status_code == 401
+            assert gateway.get(path, headers=shown).status_code == 403
         assert gateway.get("/metrics", headers={"x-api-key": admin}).status_code == 200
         assert gateway.get("/v2/health/live").status_code == 200
         found = [gateway.post("/predict/bikes", json=bike, headers=shown) for _ in range(20)]
