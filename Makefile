@@ -15,8 +15,10 @@ CASE ?= flights
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-run: setup  ## Set everything up and run the loop on real flights (CASE=… for another case)
+run: setup  ## Set everything up, run the loop on real flights (CASE=… for another case), and let weeks of production happen
 	@$(UV) run --frozen --quiet evergreen run $(CASE)
+	@if [ -f configs/replays/$(CASE).yaml ]; then \
+		$(UV) run --frozen --quiet evergreen replay $(CASE) --script configs/replays/$(CASE).yaml --name first-weeks-of-$(CASE); fi
 
 test: setup-all  ## Set everything up and run the whole test suite
 	@$(UV) run --frozen --quiet --all-extras pytest -n 2 --dist loadgroup

@@ -219,9 +219,11 @@ class _Replay:
                     self._train(moment, f"planted: {fault.fault}")
 
     def _answer(self, moment: datetime) -> None:
-        """Approve what waits for approval, or ask whoever is there."""
+        """Approve what waits for approval, or ask whoever is there; while a rollout is under way, it waits on."""
         case = self.case.name
         for version in Desk(self.project, case).waiting():
+            if Desk(self.project, case).under_way() is not None:
+                return
             yes = self.approve is None or self.approve(case, version)
             reason = f"--approve {self.plan.approve}"
             share = self.project.params(case).approval.starting_share

@@ -140,8 +140,15 @@ def replay(  # noqa: PLR0913, PLR0917 - what is replayed, and how
         )
     Console(width=max(out.width, _WIDE)).print(table(plan, steps))
     folder = project.root / "data" / "replays" / (name or named(plan))
-    out.print(f"In {folder}: steps.jsonl, replay.log, and clone/, where all commands work:\n"
-              f"  EVERGREEN_ROOT={folder}/clone evergreen history {case}", highlight=False, soft_wrap=True)  # fmt: skip
+    root = f"EVERGREEN_ROOT={folder.relative_to(project.root)}/clone"
+    page = Project(folder / "clone").status_page.relative_to(project.root)
+    out.print(
+        f"The status page of these weeks: {page}",
+        f"All commands work in them, such as `{root} evergreen up` or `{root} evergreen history {case}`.",
+        sep="\n",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def named(plan: "Plan") -> str:

@@ -99,7 +99,7 @@ def _inside(case: Case, column: str, values: pd.Series) -> pd.Series:
 
 def _without(case: Case, frame: pd.DataFrame, column: str, touched: Mask) -> pd.DataFrame:
     old = frame[column]
-    nothing = old.astype("float64") if case.contract.columns[column].type is ColumnType.integer else old
+    nothing = old.astype("Int64") if case.contract.columns[column].type is ColumnType.integer else old
     if old.dtype == np.bool_:
         nothing = old.astype("object")
     return frame.assign(**{column: nothing.mask(touched)})
