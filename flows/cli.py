@@ -279,9 +279,11 @@ def _train_here(case: str, as_of: datetime | None, trigger: str) -> "Registered"
     # Prefect's own log lines say that steps ended; the steps say what they did.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
+    from flows.embedded import embedded
     from flows.training import training
 
-    return training(case=case, as_of=as_of, trigger=trigger)
+    with embedded():
+        return training(case=case, as_of=as_of, trigger=trigger)
 
 
 def _decide(case: str, version: str, answer: dict[str, Any]) -> None:

@@ -64,7 +64,11 @@ def replay(  # noqa: PLR0913 - what is replayed, where, and who is told and aske
     with sandbox.alone():
         sandbox.furnish(project, plan, fresh=fresh)
         sandbox.enter()
-        return _Replay(sandbox, plan, history, approve).run(on_step)
+        # Prefect reads where it belongs when it is imported, which has to be in the sandbox.
+        from flows.embedded import embedded  # noqa: PLC0415
+
+        with embedded():
+            return _Replay(sandbox, plan, history, approve).run(on_step)
 
 
 class _Replay:

@@ -79,8 +79,6 @@ class Sandbox:
         for name in _HELD:
             os.environ.pop(name, None)
         apply(self.project)
-        # Heartbeats tell a server that a run is dead. Here there is none, and each run waits a second for its last one.
-        os.environ.pop("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", None)
         kept = logging.FileHandler(self.folder / "replay.log", encoding="utf-8")
         kept.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
         for name in ("tasks", "flows"):
