@@ -1,5 +1,6 @@
 """Scores of a model's own training rows, as if it had not seen them: out of fold, blocked in time."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from tasks.evaluation.predictions import Floats, predict_in_parts
 from tasks.records import Candidate
 
 FOLDS = 5
+_AT_ONCE = 2
+"""Folds that are fitted side by side: each has its own copy of nearly all rows."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,17 @@ def out_of_fold(fit: Fit, frame: pd.DataFrame, label: pd.Series, number: NDArray
     known = label.notna().to_numpy()
     columns = len(fit.candidate.classes)
     answers = np.empty((len(frame), columns) if fit.problem is Problem.multiclass else len(frame))
-    for held in np.array_split(np.unique(number), min(FOLDS, len(np.unique(number)))):
-        out = np.isin(number, held)
+
+    def of_fold(out: NDArray[np.bool_]) -> Floats:
         rest = known & ~out
         model = fit.again(frame[rest], _targets(fit.problem, label[rest]), number[rest])
-        answers[out] = answer(fit.problem, model, fit.candidate, frame[out])
+        return answer(fit.problem, model, fit.candidate, frame[out])
+
+    held = np.array_split(np.unique(number), min(FOLDS, len(np.unique(number))))
+    folds = [np.isin(number, batches) for batches in held]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for out, found in zip(folds, pool.map(of_fold, folds), strict=True):
+            answers[out] = found
     return answers
 
 
