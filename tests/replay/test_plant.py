@@ -83,6 +83,7 @@ def test_a_share_of_the_values_is_missing_the_same_with_one_seed(case: Case, row
     assert 0.35 < halves(one)[1]["distance"].isna().mean() < 0.65
     pd.testing.assert_frame_equal(one, again)
     assert not one["distance"].equals(other["distance"])
+    assert pd.api.types.is_integer_dtype(one["distance"])  # no row becomes a number with a decimal point
 
 
 def test_a_shift_stays_in_the_contracts_range(case: Case, rows: pd.DataFrame) -> None:
