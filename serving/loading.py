@@ -57,8 +57,9 @@ class Loading:
         self._failed_at = None
         before = self._desk.served.arms
         champion = await self._arm(routes.champion, before.champion)
-        if champion is not before.champion:
-            # Users need not wait for the challenger to be loaded too.
+        if before.champion and champion is not before.champion:
+            # Users need not wait for the challenger to be loaded too. Where nobody answered yet they do: a worker that
+            # has just started would otherwise move those who are on the challenger's side.
             self._put_into_service(Arms(champion, before.challenger, before.retired, before.share, salt=before.salt))
         self._put_into_service(
             Arms(

@@ -12,7 +12,7 @@ def compose(standing: Standing, ready: Mapping[str, RouteEntry], before: CaseRou
     """What the routes of a case should say, beside their generation and date.
 
     Until a champion stands ready, whoever was champion goes on, with whoever stood behind. A challenger that is not
-    ready answers nobody; nor does one the registry no longer names.
+    ready answers nobody; nor does one the registry no longer names. `ready`: see `still_answering` too.
     """
     champion, retired = _of(ready, standing.champion), _of(ready, standing.retired)
     if standing.champion and champion is None:
@@ -27,6 +27,28 @@ def compose(standing: Standing, ready: Mapping[str, RouteEntry], before: CaseRou
         "retired": _unless(retired, champion),
         "share": standing.traffic.share if challenger else 0.0,
         "shadow": standing.traffic.shadow if challenger else 0.0,
+    }
+
+
+def still_answering(
+    standing: Standing, proving: Mapping[str, str | None], before: CaseRoutes | None
+) -> dict[str, RouteEntry]:
+    """Versions that have the role the registry names already, and are only being proven again, as after a restart.
+
+    They go on meanwhile: nobody is moved to another version because a keeper started. `proving`: the model digest
+    of each version under way, for a number may mean another model now.
+    """
+    if before is None:
+        return {}
+    roles = (
+        (before.champion, standing.champion),
+        (before.challenger, standing.challenger),
+        (before.retired, standing.retired),
+    )
+    return {
+        entry.version: entry
+        for entry, named in roles
+        if entry and entry.version == named and proving.get(named) == entry.model_sha256
     }
 
 

@@ -13,7 +13,7 @@ from configs.errors import EvergreenError
 from configs.project import Project
 from serving.routes.asking import Asking, Known
 from serving.routes.auditing import Auditing
-from serving.routes.compose import compose, without_plan
+from serving.routes.compose import compose, still_answering, without_plan
 from serving.routes.errors import RoutesUnreadable
 from serving.routes.local import CaseRoutes, LocalCopy, RouteEntry
 from serving.routes.prepare import MakeEngine, Preparation, sweep
@@ -143,7 +143,10 @@ class Keeper:
         self._tell(case, known)
         for version in _by_role(known):
             self._readying.begin(version, champion=version.version == known.standing.champion)
-        ready = {v.version: entry for v in _by_role(known) if (entry := self._readying.entry(v))}
+        under_way = self._readying.under_way(case)
+        proving = {v.version: v.tags.get("model_sha256") for v in _by_role(known) if v.version in under_way}
+        proven = {v.version: entry for v in _by_role(known) if (entry := self._readying.entry(v))}
+        ready = still_answering(known.standing, proving, before) | proven
         fields = compose(known.standing, ready, before)
         if ready if before is None else any(getattr(before, name) != value for name, value in fields.items()):
             self._write(case, fields)

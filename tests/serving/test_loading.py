@@ -14,7 +14,7 @@ from serving.inference import Desk
 from serving.loading import Loading
 from serving.metrics import Metrics
 from serving.routes.local import CaseRoutes, LocalCopy, RouteEntry
-from serving.served import Arm
+from serving.served import Arm, Arms
 from tasks.features.artifact import MODEL_FILE, save_model, score
 from tests.serving.engine.orchard import Ask, fitted
 
@@ -36,22 +36,30 @@ def copy(tmp_path: Path) -> LocalCopy:
     return copy
 
 
+def routes(copy: LocalCopy, generation: int, share: float = 0.0, **roles: str) -> CaseRoutes:
+    """Routes in which these versions have these roles."""
+    entries = {
+        role: RouteEntry(
+            version=version,
+            engine="plan",
+            model_sha256="of no matter",
+            plan_sha256=MODEL.compiled().write(copy.version(MODEL.case.name, version)),
+        )
+        for role, version in roles.items()
+    }
+    at = datetime.now(UTC)
+    return CaseRoutes(
+        case=MODEL.case.name, generation=generation, written_at=at, salt="orchard", share=share, **entries
+    )
+
+
 async def champions(copy: LocalCopy, *versions: str, pause: float = 0.0) -> list[Arm | None]:
     """Who answers after each change of champion."""
     desk = Desk(MODEL.case)
     loading = Loading(desk, copy, Metrics({MODEL.case.name: MODEL.case.problem}))
     found = []
     for generation, version in enumerate(versions, 1):
-        folder = copy.version(MODEL.case.name, version)
-        entry = RouteEntry(
-            version=version,
-            engine="plan",
-            model_sha256="of no matter",
-            plan_sha256=MODEL.compiled().write(folder),
-        )
-        at = datetime.now(UTC)
-        routes = CaseRoutes(case=MODEL.case.name, generation=generation, written_at=at, salt="orchard", champion=entry)
-        await loading.follow(routes)
+        await loading.follow(routes(copy, generation, champion=version))
         found.append(desk.served.arms.champion)
         await asyncio.sleep(pause)
     return found
@@ -71,3 +79,20 @@ def test_it_is_let_go_when_nobody_wanted_it_back(copy: LocalCopy, monkeypatch: p
     assert third is not None
     assert third.version == "1"
     assert third is not first
+
+
+def test_a_worker_that_starts_answers_nobody_before_the_challengers_users_have_their_version(
+    copy: LocalCopy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, str | None]] = []
+    loading = Loading(Desk(MODEL.case), copy, Metrics({MODEL.case.name: MODEL.case.problem}))
+    put = loading._put_into_service
+
+    def noted(arms: Arms) -> None:
+        assert arms.champion
+        seen.append((arms.champion.version, arms.challenger and arms.challenger.version))
+        put(arms)
+
+    monkeypatch.setattr(loading, "_put_into_service", noted)
+    asyncio.run(loading.follow(routes(copy, 1, 0.5, champion="1", challenger="2")))
+    assert seen == [("1", "2")]

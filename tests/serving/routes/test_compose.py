@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from serving.routes.compose import compose
+from serving.routes.compose import compose, still_answering
 from serving.routes.local import CaseRoutes, RouteEntry
 from tasks.adapters.registry import Standing
 from tasks.records import Traffic
@@ -78,3 +78,26 @@ def test_a_champion_that_is_late_is_not_its_own_challenger_meanwhile() -> None:
     composed = compose(standing("3", "2", None), ready("1", "2"), before("2", retired="1"))
     assert roles(composed) == ("2", None, "1")
     assert composed["share"] == 0
+
+
+def test_who_answers_already_goes_on_while_it_is_proven_again() -> None:
+    going_on = still_answering(standing("2", "3", "1"), {"2": "22222222", "3": "33333333"}, before("2", "3", "1"))
+    assert set(going_on) == {"2", "3"}
+    composed = compose(standing("2", "3", "1"), going_on | ready("1"), before("2", "3", "1"))
+    assert (roles(composed), composed["share"]) == (("2", "3", "1"), 0.5)
+
+
+def test_a_number_that_means_another_model_now_does_not_go_on() -> None:
+    assert still_answering(standing("2", "3", "1"), {"3": "another"}, before("2", "3", "1")) == {}
+
+
+def test_a_version_in_another_role_has_to_stand_ready_first() -> None:
+    assert still_answering(standing("3", "2", None), {"2": "22222222", "3": "33333333"}, before("2", "3")) == {}
+
+
+def test_a_version_that_could_not_be_proven_does_not_go_on() -> None:
+    assert still_answering(standing("2", "3", "1"), {}, before("2", "3", "1")) == {}
+
+
+def test_where_nobody_answered_nobody_goes_on() -> None:
+    assert still_answering(standing("2", "3", "1"), {"2": "22222222"}, None) == {}

@@ -118,6 +118,29 @@ def test_the_challengers_share_is_followed_and_ends_with_the_challenger(
     assert (found.share, found.shadow) == (0.0, False)
 
 
+def test_a_keeper_that_starts_again_moves_nobody_to_another_version(served: Project, keeper: Keeper) -> None:
+    set_traffic(served, "bikes", "3", share=0.25, shadow=True, why=WHY)
+    until(lambda: keeper.turn() or getattr(routes(served), "share", 0) == 0.25, "a share of a quarter")
+    settled(keeper, served, "2", "3", "1")
+    before = LocalCopy.of(served).routes("bikes").read_bytes()
+    proving, go_on = threading.Event(), threading.Event()
+
+    def slow(material: Material) -> Made:
+        proving.set()
+        assert go_on.wait(60)
+        return make_engine(material)
+
+    shutil.rmtree(LocalCopy.of(served).version("bikes", "3"))  # it has to be fetched and proven anew
+    another = Keeper(served, slow)
+    until(lambda: another.turn() or proving.is_set(), "3 under way")
+    another.turn()
+    assert LocalCopy.of(served).routes("bikes").read_bytes() == before
+    go_on.set()
+    settled(another, served, "2", "3", "1")
+    another.close()
+    assert LocalCopy.of(served).routes("bikes").read_bytes() == before
+
+
 def test_shares_somebody_wrote_by_hand_and_wrong_raise_an_alarm_until_they_are_mended(
     served: Project, keeper: Keeper
 ) -> None:
