@@ -91,26 +91,43 @@ def as_batch(columns: Columns) -> pa.RecordBatch:
 
 @dataclass(frozen=True)
 class Scans:
-    """Scans of one size: the grid is fixed once, as it is for a case, and reference and current rows are drawn anew."""
+    """Scans of one size: the grid is fixed once, as it is for a case, and reference and current rows are drawn anew.
+
+    Where references are large, some scans in a row may share one.
+    """
 
     world: World
     reference_rows: int
     current_rows: int
     grid: Grid
     params: InputParams = field(default_factory=InputParams)
+    share: int = 1
+    """So many scans in a row are held against one reference."""
+    drawn: dict[int, tuple[Side, np.random.PCG64]] = field(default_factory=dict)
+    """The newest reference, and the generator as drawing it left it."""
 
     @classmethod
-    def of(cls, world: World, reference_rows: int, current_rows: int, seed: int) -> "Scans":
+    def of(cls, world: World, reference_rows: int, current_rows: int, seed: int, share: int = 1) -> "Scans":
         first = as_batch(world.rows(min(reference_rows, 100_000), np.random.default_rng(seed)))
-        return cls(world, reference_rows, current_rows, Grid.fit(world.contract, Problem.binary, [first], 1))
+        grid = Grid.fit(world.contract, Problem.binary, [first], 1)
+        return cls(world, reference_rows, current_rows, grid, share=share)
 
     def scan(self, seed: int, change: Change | None = None) -> tuple[Evidence, ...]:
         """One scan; `change` makes the drift."""
-        random = np.random.default_rng([seed, self.reference_rows, self.current_rows, self.world.columns])
-        reference = self._side(self.world.rows(self.reference_rows, random))
+        first = seed - seed % self.share
+        reference, left = self._reference(first)
+        random = np.random.Generator(left.jumped(seed - first))
         current = self.world.rows(self.current_rows, random)
         changed = self._side(change(current, random) if change else current)
         return compare_inputs(reference, changed, self.grid, Scope(self.params, seed, leave_out=frozenset({"score"})))
+
+    def _reference(self, seed: int) -> tuple[Side, np.random.PCG64]:
+        if seed not in self.drawn:
+            self.drawn.clear()
+            left = np.random.PCG64([seed, self.reference_rows, self.current_rows, self.world.columns])
+            side = self._side(self.world.rows(self.reference_rows, np.random.Generator(left)))
+            self.drawn[seed] = side, left
+        return self.drawn[seed]
 
     def _side(self, columns: Columns) -> Side:
         batch = as_batch(columns)
