@@ -19,6 +19,7 @@ import sqlalchemy as sql
 import yaml
 
 from configs.project import Project
+from tests.command import evergreen
 
 POSTGRES = os.environ.get("EVERGREEN_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 
@@ -57,15 +58,7 @@ class RunningStack:
             self.process.wait(60)
 
     def evergreen(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "flows.cli", *arguments],
-            cwd=self.project.root,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
+        return evergreen(self.project, *arguments, **self.environment)
 
     def api(self, path: str, body: object = None, *, get: bool = False) -> Any:
         url = json.loads((self.project.stores / "up.json").read_text())["prefect_api"]

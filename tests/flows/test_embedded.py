@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pandas as pd
@@ -14,22 +12,11 @@ from configs.project import Project
 from tasks.adapters.history import History
 from tasks.adapters.locks import acquire
 from tasks.adapters.registry import Registry
+from tests.command import begun, evergreen
 from tests.flows.conftest import change_place, processes_of
 
 pytestmark = pytest.mark.slow
 AS_OF = "2011-04-11T02:00"
-
-
-def evergreen(project: Project, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
-        cwd=project.root,
-        env={**os.environ, "PYTHONPATH": str(project.root)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
 
 
 def change_params(project: Project, section: str, **values: object) -> None:
@@ -76,13 +63,7 @@ def test_a_broken_delivery_ends_the_flow_red_and_is_kept_whole(judged: Project) 
 
 
 def test_a_flow_killed_in_the_middle_is_finished_by_the_next_without_a_second_version(checkout: Project) -> None:
-    started = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "train", "bikes", "--as-of", AS_OF],
-        cwd=checkout.root,
-        env={**os.environ, "PYTHONPATH": str(checkout.root)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    started = begun(checkout, "train", "bikes", "--as-of", AS_OF)
     deadline = time.monotonic() + 120
     while not checkout.files("bikes").windows.is_file() and time.monotonic() < deadline:
         time.sleep(0.1)

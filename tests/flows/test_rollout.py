@@ -1,10 +1,8 @@
 """Rollouts with real models, a real registry and a real gateway: to all users, and out again."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -22,6 +20,7 @@ from tasks.outcomes.gather import gather
 from tasks.promotion.decide import decide
 from tasks.records import Approval, Reason, Rollout, Status
 from tasks.rollout.shares import served
+from tests.command import told
 from tests.conftest import change_params
 from tests.promotion.conftest import aliases, standing
 from tests.serving.conftest import RunningGateway, gateway, running
@@ -223,24 +222,12 @@ def test_the_command_carries_a_rollout_on_as_far_as_it_goes_and_lets_people_step
     project = staged(succession, "blue-green", approvals=["start", "full"])
     approve(project, "3")
 
-    def evergreen(*words: str) -> str:
-        ended = subprocess.run(
-            [sys.executable, "-m", "flows.cli", *words],
-            cwd=project.root,
-            env={**os.environ, "PYTHONPATH": str(project.root), "EVERGREEN_GATEWAY_URL": "http://127.0.0.1:9"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-        assert ended.returncode == 0, ended.stderr
-        return " ".join(ended.stdout.split())
-
-    waits = evergreen("rollout", "bikes")
+    command = partial(told, project, EVERGREEN_GATEWAY_URL="http://127.0.0.1:9")
+    waits = command("rollout", "bikes")
     assert "version 3: load check (1 of 2), going" in waits
     signed = ("--by", "Grace", "--reason", "not before the weekend")
-    assert "load check (1 of 2), paused" in evergreen("rollout", "bikes", "--pause", *signed)
-    assert "stopped" in evergreen("rollout", "bikes", "--abort", *signed)
-    told = evergreen("history", "bikes", "--verify")
-    assert "not before the weekend" in told
-    assert "nothing was changed" in told
+    assert "load check (1 of 2), paused" in command("rollout", "bikes", "--pause", *signed)
+    assert "stopped" in command("rollout", "bikes", "--abort", *signed)
+    history = command("history", "bikes", "--verify")
+    assert "not before the weekend" in history
+    assert "nothing was changed" in history

@@ -6,7 +6,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from tasks.adapters.history import History
 from tasks.adapters.registry import Registry
 from tasks.promotion.decide import Desk
 from tasks.records import Rollout, Status
+from tests.command import begun
 from tests.flows.test_rollout import approve as approved
 from tests.flows.test_rollout import ask, delivered, look, settled, staged
 from tests.promotion.conftest import Dies, aliases, dies, standing
@@ -206,15 +206,8 @@ def test_the_gateway_is_killed_in_a_canary_nothing_answered_is_lost_and_the_stag
 @contextmanager
 def carried_by_the_command(project: Project, gateway: RunningGateway) -> Iterator["subprocess.Popen[bytes]"]:
     """`evergreen rollout bikes --follow`, which stays with the rollout."""
-    environment = {**os.environ, "PYTHONPATH": str(project.root), "EVERGREEN_GATEWAY_URL": gateway.url}
-    with (project.stores / "followed.log").open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "rollout", "bikes", "--follow"],
-            cwd=project.root,
-            env=environment,
-            stdout=output,
-            stderr=output,
-        )
+    output = project.stores / "followed.log"
+    process = begun(project, "rollout", "bikes", "--follow", output=output, EVERGREEN_GATEWAY_URL=gateway.url)
     try:
         yield process
     finally:

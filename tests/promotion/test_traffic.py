@@ -1,8 +1,5 @@
 """Sharing traffic: who may decide it, what it changes, and what of it outlives the challenger it was decided for."""
 
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -16,6 +13,7 @@ from tasks.errors import AnswersDiffer, ArtifactAltered, DecisionUnexplained, No
 from tasks.promotion.decide import Why, decide, expire, roll_back
 from tasks.promotion.traffic import set_traffic
 from tasks.records import Traffic
+from tests.command import told
 from tests.conftest import ASKED, Answer
 
 from .conftest import Dies, aliases, events, last_event, run_folder, stored_model
@@ -146,14 +144,7 @@ def test_a_share_killed_before_the_registry_had_it_is_in_the_history_and_can_be_
 
 
 def test_the_command_shares_shows_and_keeps_what_was_not_asked_for(succession: Project) -> None:
-    def traffic(*options: str) -> str:
-        command = [sys.executable, "-m", "flows.cli", "traffic", "bikes", *options]
-        environment = {**os.environ, "PYTHONPATH": str(succession.root)}
-        ended = subprocess.run(
-            command, cwd=succession.root, env=environment, check=True, capture_output=True, text=True, timeout=120
-        )
-        return " ".join(ended.stdout.split())
-
+    traffic = partial(told, succession, "traffic", "bikes")
     assert traffic() == "bikes: champion: 2; challenger: 3; retired: 1; the challenger answers 0 %"
     assert traffic("--challenger", "0.1", "--by", "Ada", "--reason", "a look").endswith("the challenger answers 10 %")
     assert traffic("--shadow", "--reason", "more").endswith("the challenger answers 10 %, and shadows the rest")

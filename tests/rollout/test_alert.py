@@ -1,8 +1,5 @@
 """A version that was taken back is shown, taken and closed like any other incident."""
 
-import os
-import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
@@ -15,25 +12,12 @@ from tasks.rollout.alert import alert
 from tasks.triage.block import acknowledge, close
 from tasks.triage.errors import ClosesByItself
 from tasks.triage.incident import Incident
+from tests.command import told
 from tests.rollout.test_carry import AT, FAILED, GRACE, approved, look
 
 __all__ = ["approved"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bikes")]
-
-
-def evergreen(project: Project, *words: str) -> str:
-    ended = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *words],
-        cwd=project.root,
-        env={**os.environ, "PYTHONPATH": str(project.root)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return " ".join(ended.stdout.split())
 
 
 def test_a_stopped_rollout_is_an_incident_once_and_the_channels_are_told_once(approved: Project) -> None:
@@ -51,14 +35,14 @@ def test_a_stopped_rollout_is_an_incident_once_and_the_channels_are_told_once(ap
 
 def test_a_rollback_from_the_command_line_is_shown_and_a_person_closes_it(approved: Project) -> None:
     signed = ("--by", "Grace", "--reason", "complaints from downtown")
-    assert "2 is champion" in evergreen(approved, "rollback", "bikes", *signed)
-    shown = evergreen(approved, "incidents")
+    assert "2 is champion" in told(approved, "rollback", "bikes", *signed)
+    shown = told(approved, "incidents")
     assert "1 bikes rollout: version 3 roll_back (stopped rollout), open" in shown
     assert "complaints from downtown (decided by Grace)" in shown
-    assert "taken by Ada" in evergreen(approved, "incidents", "ack", "1", "--by", "Ada")
-    closed = evergreen(approved, "incidents", "close", "1", "--by", "Ada", "--reason", "the next one is in training")
+    assert "taken by Ada" in told(approved, "incidents", "ack", "1", "--by", "Ada")
+    closed = told(approved, "incidents", "close", "1", "--by", "Ada", "--reason", "the next one is in training")
     assert "closed" in closed
-    assert evergreen(approved, "incidents") == "No incident is open."
+    assert told(approved, "incidents") == "No incident is open."
     assert Incidents(approved).one(1).closed_by == "Ada: the next one is in training"
     assert alert(approved, "bikes", AT) == [], "closed is closed"
 

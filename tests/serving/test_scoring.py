@@ -1,8 +1,5 @@
 """Batch scoring: files and queries through the gateway's own code, into its log."""
 
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from tasks.errors import NothingServes, SourceUnreadable
 from tasks.features.artifact import load_model
 from tasks.features.artifact import score as score_offline
 from tasks.records import Candidate
+from tests.command import told
 
 pytestmark = pytest.mark.slow
 
@@ -101,15 +99,6 @@ def test_without_a_champion_nothing_is_scored(clone: Project, tmp_path: Path) ->
 
 def test_the_command_scores_and_says_where(succession: Project, rows: pd.DataFrame, tmp_path: Path) -> None:
     rows.to_parquet(tmp_path / "rows.parquet")
-    ended = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "score", "bikes", str(tmp_path / "rows.parquet")],
-        cwd=succession.root,
-        env={**os.environ, "PYTHONPATH": str(succession.root)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert f"version 2 scored {len(rows):,} rows" in ended.stdout
+    said = told(succession, "score", "bikes", str(tmp_path / "rows.parquet"))
+    assert f"version 2 scored {len(rows):,} rows" in said
     assert len(list((succession.files("bikes").folder / "scored").glob("*.parquet"))) == 1
