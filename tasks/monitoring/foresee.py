@@ -26,15 +26,15 @@ from tasks.monitoring.current import Current, Wanted, read_current
 from tasks.monitoring.errors import ProfileError, ReferenceMissing
 from tasks.monitoring.estimate import BETTER_WHEN_LOWER, HEADLINE, Expected, Judged, past_of
 from tasks.monitoring.estimate import Answers as Estimable
-from tasks.monitoring.estimator import learn_estimator, weights_for
+from tasks.monitoring.estimator import Estimator, learn_estimator, weights_for
 from tasks.monitoring.hours import scores_of
+from tasks.monitoring.loss import loss_estimator
 from tasks.monitoring.movers import comparable, movers
-from tasks.monitoring.opinion import Opinion, second_opinion
+from tasks.monitoring.opinion import second_opinion
 from tasks.monitoring.outlook import LIKELY, CameTrue, Foreseen, Outlook, apart, look_out
 from tasks.monitoring.reference import Reference, count_scores, kept_at, read_reference
 from tasks.monitoring.score import FEWEST_UNITS, Counts, ScoreDrift, coarser, drift
 from tasks.monitoring.season import in_words, reference_stretches, windows_in
-from tasks.monitoring.weighting import Weights
 from tasks.outcomes.errors import OutcomesAltered
 from tasks.verdicts import Answer, Evidence, Figure, Findings, Monitor, Verdict
 
@@ -251,14 +251,10 @@ def _estimated(
     if missing and case.problem is Problem.regression:
         return window.verdict(Monitor.estimated, Answer.unknown, _inputs_missing(missing), found.rows), ()
     try:
-        opinion = None if missing else second_opinion(project, case, reference, window.start, window.as_of)
+        source = _source(project, reference, found, window, usable=not missing)
     except (ArtifactError, OutcomesAltered) as error:
         return window.verdict(Monitor.estimated, Answer.unknown, str(error), found.rows), ()
-    reckoned = reference.known(reference.units(params.monitoring.window))
-    # A loss model is asked about the inputs themselves, and an opinion has labels: neither needs weights.
-    plain = case.problem is not Problem.regression and opinion is None and not missing
-    weights = weights_for(reckoned, found.sample, params.seed) if plain else None
-    estimator, judged = learn_estimator(case, params, reckoned, opinion, weights)
+    estimator, judged = source.estimator, source.judged
     now, estimate = estimator(found.answers, found.sample), params.monitoring.estimate
     came = _came_true(Journal(project), window, now)
     looks = {name: look_out(name, judged, came[name], estimate.largest_drop, estimate.confidence) for name in now}
@@ -278,27 +274,44 @@ def _estimated(
     look = known[metric]
     seen = look.see(found.answers.mean_score, now[metric])
     verdict = _judge(window, look, seen, found.rows, _past_error(look, judged, came[metric]))
-    return _with_source(verdict, opinion, weights), tuple(figures)
+    return verdict.model_copy(update={"text": verdict.text + source.said}), tuple(figures)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What an estimate rests on."""
+
+    estimator: Estimator
+    judged: list[Judged]
+    said: str = ""
+
+
+def _source(project: Project, reference: Reference, found: Current, window: Watched, *, usable: bool) -> _Source:
+    """A loss model, a second opinion, or a calibration; of inputs that are not `usable` nothing is asked."""
+    case, params = project.case(window.case), project.params(window.case)
+    if case.problem is Problem.regression:
+        return _Source(*loss_estimator(project, case, reference))
+    known = reference.known(reference.units(params.monitoring.window))
+    if not usable:
+        return _Source(*learn_estimator(known))
+    opinion = second_opinion(project, case, reference, window.start, window.as_of)
+    if opinion is not None:
+        said = f" A second opinion, learnt from {opinion.since:,} labels since the reference, says so."
+        return _Source(*learn_estimator(known, opinion), said)
+    weights = weights_for(known, found.sample, params.seed)
+    if weights is None:
+        return _Source(*learn_estimator(known))
+    said = (
+        f" The inputs moved the calibration: the reference's rows are weighted to be like the window's, and "
+        f"{weights.effective:,.0f} of {len(weights.of_rows):,} speak."
+    )
+    return _Source(*learn_estimator(known, weights=weights), said)
 
 
 def _inputs_missing(missing: Mapping[str, str]) -> str:
     """Why the errors of a regression cannot be estimated from its inputs."""
     why = "; ".join(f"`{name}`: {reason}" for name, reason in missing.items())
     return f"The errors of a regression are estimated from its inputs, and some cannot be used: {why}."
-
-
-def _with_source(verdict: Verdict, opinion: Opinion | None, weights: Weights | None) -> Verdict:
-    """The verdict, with what the estimate rests on."""
-    if opinion is not None:
-        said = f" A second opinion, learnt from {opinion.since:,} labels since the reference, says so."
-    elif weights is not None:
-        said = (
-            f" The inputs moved the calibration: the reference's rows are weighted to be like the window's, and "
-            f"{weights.effective:,.0f} of {len(weights.of_rows):,} speak."
-        )
-    else:
-        return verdict
-    return verdict.model_copy(update={"text": verdict.text + said})
 
 
 def _judge(window: Watched, look: Outlook, seen: Foreseen, rows: int, past: tuple[Evidence, ...]) -> Verdict:

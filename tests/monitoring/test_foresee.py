@@ -19,6 +19,7 @@ from tasks.adapters.registry import Registry
 from tasks.errors import ArtifactAltered
 from tasks.features.artifact import MODEL_FILE, load_model
 from tasks.ingestion.recorded import recorded
+from tasks.monitoring import loss
 from tasks.monitoring.draw import draw_report
 from tasks.monitoring.errors import DeliveriesMissing, NoReference
 from tasks.monitoring.foresee import foresee
@@ -247,6 +248,27 @@ def test_what_came_true_before_is_shown_beside_the_estimate(apart: Project, mode
     true = next(entry for entry in verdict.evidence if entry.subject == "windows that came true")
     assert true.statistic == pytest.approx((1 + 1 + 1 + 20) / 4)
     assert true.text.endswith("the interval held the truth in 3 of them")
+
+
+def test_the_loss_model_is_fitted_once_and_kept_beside_the_champion(
+    apart: Project, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = logged(apart, model)
+    first = foresee(apart, "bikes", END, log)
+    monkeypatch.setattr(loss, "build_pipeline", None)
+    assert foresee(apart, "bikes", END, log) == first
+    change_params(apart.root, "bikes", {"seed": 2})
+    with pytest.raises(TypeError, match="not callable"):
+        foresee(apart, "bikes", END, log)
+
+
+def test_a_loss_model_that_was_altered_is_not_loaded(apart: Project, model: Any) -> None:
+    log = logged(apart, model)
+    foresee(apart, "bikes", END, log)
+    (kept_at(apart, "bikes", CHAMPION).parent / "loss" / MODEL_FILE).write_bytes(b"something else")
+    verdict = said(foresee(apart, "bikes", END, log), Monitor.estimated)
+    assert verdict.answer is Answer.unknown
+    assert "is not the file that was recorded" in verdict.text
 
 
 def test_too_few_rows_wait_and_say_how_many_more(referred: Project, model: Any) -> None:

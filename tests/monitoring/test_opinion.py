@@ -61,22 +61,22 @@ def reference_of(made: Project) -> Reference:
 
 
 def test_it_sees_a_world_that_changed_where_the_champions_own_probabilities_do_not(clone: Project) -> None:
-    case, params, reference = clone.case("loans"), clone.params("loans"), reference_of(clone)
+    case, reference = clone.case("loans"), reference_of(clone)
     opinion = asked_for(clone)
     assert opinion is not None
     assert opinion.since == ROWS
     window = loans(np.random.default_rng(9), 4000)
     answers = Answers(case.problem, window["score"].to_numpy())
     known = reference.known(reference.units(DAY))
-    blind, seeing = (learn_estimator(case, params, known, told)[0](answers, window) for told in (None, opinion))
+    blind, seeing = (learn_estimator(known, told)[0](answers, window) for told in (None, opinion))
     assert blind["auc"].value > 0.75
     assert seeing["auc"].value < blind["auc"].value - 0.05
 
 
 def test_a_sample_speaks_with_the_error_of_all_rows(clone: Project) -> None:
-    case, params, reference = clone.case("loans"), clone.params("loans"), reference_of(clone)
+    case, reference = clone.case("loans"), reference_of(clone)
     window = loans(np.random.default_rng(9), 4000)
-    estimator, _ = learn_estimator(case, params, reference.known(reference.units(DAY)), asked_for(clone))
+    estimator, _ = learn_estimator(reference.known(reference.units(DAY)), asked_for(clone))
     whole = estimator(Answers(case.problem, window["score"].to_numpy()), window)["auc"]
     part = estimator(Answers(case.problem, window["score"].to_numpy()), window.head(1000))["auc"]
     assert part.error == pytest.approx(whole.error, rel=0.15)
