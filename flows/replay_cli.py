@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import warnings
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +21,7 @@ from rich.text import Text
 from configs.project import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tasks.replay.steps import Plan
     from tasks.replay.told import Estimate, Step
@@ -81,6 +82,7 @@ def replay(  # noqa: PLR0913, PLR0917 - what is replayed, and how
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn when faults are planted.")] = 0,
     name: Annotated[str, typer.Option(help="Of the sandbox, data/replays/NAME; left out, made from the rest.")] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, and forget what this name did before.")] = False,
+    lifeline: Annotated[int | None, typer.Option(hidden=True, help="A pipe that ends when its starter does.")] = None,
 ) -> None:
     """Let recorded history happen again, through gateway, monitors, training and rollout, in a sandbox of its own.
 
@@ -89,7 +91,9 @@ def replay(  # noqa: PLR0913, PLR0917 - what is replayed, and how
     from configs.environment import apply
     from configs.faults import read_faults
     from configs.replays import Script, read_script
+    from serving.lifeline import end_with_parent
 
+    end_with_parent(lifeline)
     project = Project.here()
     project.case(case)
     if script is not None:
@@ -138,13 +142,36 @@ def replay(  # noqa: PLR0913, PLR0917 - what is replayed, and how
             approve=ask if approve is Approvals.ask else None,
             fresh=fresh,
         )
+    _conclude(project, plan, steps, name or named(plan))
+
+
+@contextmanager
+def weeks_beside(project: Project, case: str, script: Path) -> "Iterator[Callable[[], None]]":
+    """Let the weeks of a script happen in a process of their own meanwhile; what is given shows them, to their end."""
+    from flows.replay_beside import Beside
+
+    name = f"first-weeks-of-{case}"
+    with Beside(project, case, script, name) as weeks:
+
+        def show() -> None:
+            with Live(console=out, refresh_per_second=4) as live:
+                for plan, steps in weeks.watched():
+                    live.update(table(plan, steps[-_SHOWN:]))
+                live.update("")
+            _conclude(project, *weeks.ended(), name)
+
+        yield show
+
+
+def _conclude(project: Project, plan: "Plan", steps: "Sequence[Step]", name: str) -> None:
+    """The whole table, and where to look."""
     Console(width=max(out.width, _WIDE)).print(table(plan, steps))
-    folder = project.root / "data" / "replays" / (name or named(plan))
+    folder = project.root / "data" / "replays" / name
     root = f"EVERGREEN_ROOT={folder.relative_to(project.root)}/clone"
     page = Project(folder / "clone").status_page.relative_to(project.root)
     out.print(
         f"The status page of these weeks: {page}",
-        f"All commands work in them, such as `{root} evergreen up` or `{root} evergreen history {case}`.",
+        f"All commands work in them, such as `{root} evergreen up` or `{root} evergreen history {plan.case}`.",
         sep="\n",
         highlight=False,
         soft_wrap=True,

@@ -22,8 +22,8 @@ _FILES = ("params.yaml", "dvc.yaml", "prefect.yaml", "pyproject.toml", "uv.lock"
 _LEFT_OUT = ("__pycache__", "cache", "tmp", "config.local")
 _FOR_EVER_DAYS = 40_000
 _NO_LIMIT = 1e7
-_HELD = ("EVERGREEN_ROOT", "EVERGREEN_PLACE", "EVERGREEN_GATEWAY_URL", "PREFECT_HOME", "PREFECT_API_URL")
-"""What this process says of where it belongs: the sandbox, from now on."""
+ELSEWHERE = ("EVERGREEN_ROOT", "EVERGREEN_PLACE", "EVERGREEN_GATEWAY_URL", "PREFECT_HOME", "PREFECT_API_URL")
+"""What a process says of where it belongs: not for one that is to belong elsewhere."""
 
 
 class Sandbox:
@@ -76,7 +76,7 @@ class Sandbox:
 
         Must come before Prefect and MLflow are imported.
         """
-        for name in _HELD:
+        for name in ELSEWHERE:
             os.environ.pop(name, None)
         apply(self.project)
         kept = logging.FileHandler(self.folder / "replay.log", encoding="utf-8")

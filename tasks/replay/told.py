@@ -111,8 +111,9 @@ class Steps:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        _cut(path)
         lines = _whole_lines(path)
-        self.done = [Step.model_validate_json(line) for line in lines if not line.startswith(_SENT)]
+        self.done = _steps(lines)
         last = lines[-1] if lines else ""
         self._sent = Sent.model_validate_json(last.removeprefix(_SENT)) if last.startswith(_SENT) else None
 
@@ -140,15 +141,28 @@ class Steps:
 _SENT = "sent "
 
 
+def steps_done(path: Path) -> list[Step]:
+    """The steps that are done so far of a replay that may still be under way."""
+    return _steps(_whole_lines(path))
+
+
+def _steps(lines: Sequence[str]) -> list[Step]:
+    return [Step.model_validate_json(line) for line in lines if not line.startswith(_SENT)]
+
+
 def _whole_lines(path: Path) -> list[str]:
-    """The lines that were written whole; half a line, of a replay that was killed, is cut off."""
-    if not path.is_file():
-        return []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole, encoding="utf-8")
-    return whole.splitlines()
+    """The lines that were written whole."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+def _cut(path: Path) -> None:
+    """Take away half a line, of a replay that was killed."""
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            path.write_text(whole, encoding="utf-8")
 
 
 class Told(Record):

@@ -200,10 +200,13 @@ def test_the_makefile_has_the_two_commands() -> None:
 
 
 def test_the_two_commands_use_the_locked_environment() -> None:
-    recipes = dict(re.findall(r"^(run|test):.*\n((?:\t.+\n)+)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    rules = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipes = dict(re.findall(r"^(run|test):.*\n((?:\t.+\n)+)", rules, flags=re.MULTILINE))
+    (in_env,) = re.findall(r"^IN_ENV := (.+)$", rules, flags=re.MULTILINE)
     assert "evergreen run" in recipes["run"]
     assert "pytest" in recipes["test"]
-    assert all("--frozen" in recipe for recipe in recipes.values())
+    assert "--frozen" in in_env
+    assert all("$(IN_ENV)" in recipe for recipe in recipes.values())
 
 
 def test_the_command_line_starts_where_the_package_says() -> None:

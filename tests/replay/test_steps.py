@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.replay.steps import Plan, looks_at, next_step
-from tasks.replay.told import Happened, Judged, Sent, Step, Steps, told
+from tasks.replay.told import Happened, Judged, Sent, Step, Steps, steps_done, told
 from tasks.verdicts import Answer, Monitor, Verdict
 
 START, END = datetime(2013, 4, 1, tzinfo=UTC), datetime(2013, 4, 22, tzinfo=UTC)
@@ -53,6 +53,9 @@ def test_traffic_that_was_sent_is_not_sent_again(steps: Path) -> None:
 def test_half_a_line_of_a_replay_that_was_killed_is_no_step(steps: Path) -> None:
     with steps.open("a") as file:
         file.write('{"at": "2013-04-')
+    half = steps.read_text()
+    assert len(steps_done(steps)) == 1
+    assert steps.read_text() == half, "whoever looks on leaves it to the replay to cut it off"
     found = Steps(steps)
     assert len(found.done) == 1
     found.keep(Step(at=START + DAY, looked=False))
