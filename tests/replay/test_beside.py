@@ -29,7 +29,7 @@ def script(project: Project, start: str) -> Path:
 def test_what_is_done_beside_waits_for_the_weeks_and_tells_why_they_failed(project: Project) -> None:
     with Beside(project, "bikes", script(project, "2011-06-06"), "wrong") as weeks:
         assert [plan for plan, _ in weeks.watched()] == []
-        with pytest.raises(WeeksFailed, match="(?s)ended with 1.*OutsideRows: A replay of `bikes` from 2011-06-06"):
+        with pytest.raises(WeeksFailed, match=r"(?s)ended with 1.*OutsideRows: A replay of `bikes` from 2011-06-06"):
             weeks.ended()
 
 
