@@ -22,7 +22,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import logsumexp, ndtri
+from scipy.optimize import brentq
+from scipy.special import logsumexp, ndtri, softmax
 
 from tasks.evaluation.predictions import Floats
 from tasks.monitoring.bins import CategoryBins, Counts, NumberBins
@@ -39,6 +40,8 @@ _WIDEST_SPREAD = 0.2
 _SHARE_OF_ERRORS = 0.1
 _MOST_SHARES = 40
 _HIGHEST_SHARE = 0.999
+_STEEPEST = 50.0
+"""A tilt that leaves next to nothing but the outermost values."""
 
 What = Literal["mean", "spread", "missing", "beyond", "share", "unseen"]
 
@@ -191,7 +194,7 @@ class _Against:
         noise = float(stats.norm.isf(self.risk / 2) / np.sqrt(counts.sum()))
         usual = self.usual.of_numbers(self.column, self.bins, weights) if self.usual else 0.0
         widest = _WIDEST_SPREAD if what == "spread" else np.inf
-        placed = list(_tilted(weights, shares, max(self.tolerance, noise, usual), weight, widest))
+        placed = list(_tilted(weights, shares, (max(self.tolerance, noise), usual), weight, widest))
         yield Reading(self.column, what, weights=weights), placed
 
     def _of_names(self, names: tuple[str, ...], weight: float) -> Iterator[tuple[Reading, list[Placed]]]:
@@ -241,16 +244,37 @@ def normal_scores(counts: Counts) -> Floats:
     return scores
 
 
-def _tilted(scores: Floats, shares: Floats, tolerance: float, weight: float, widest: float) -> Iterator[Placed]:
+def _tilted(
+    scores: Floats, shares: Floats, tolerated: tuple[float, float], weight: float, widest: float
+) -> Iterator[Placed]:
+    """Bets on tilts, up and down, beyond one that is tolerated and one by which means usually differ."""
     filled = shares > 0
     logs, values = np.log(shares[filled]), scores[filled]
     for sign in (1.0, -1.0):
+        usual = _tilt_to(logs, sign * values, tolerated[1])
+        if usual is None:
+            continue
+        tolerance = max(*tolerated, usual)
         allowed = logsumexp(logs + sign * tolerance * values)
         for shift, share in _SHIFTS:
             if shift <= widest:
                 tilt = tolerance + shift
                 cost = float(logsumexp(logs + sign * tilt * values) - allowed)
                 yield sign > 0, tilt, sign * shift, cost, weight * share / 2
+
+
+def _tilt_to(logs: Floats, values: Floats, mean: float) -> float | None:
+    """The tilt of the mean `mean`; None where no value lies so far out, so that no hour can be farther than usual.
+
+    It is `mean` itself only where values are normal: squares of scores end not far below their mean.
+    """
+
+    def beyond(tilt: float) -> float:
+        return float(softmax(logs + tilt * values) @ values) - mean
+
+    if mean <= 0:
+        return 0.0
+    return float(brentq(beyond, 0.0, _STEEPEST)) if beyond(_STEEPEST) > 0 else None
 
 
 def _up(most: float, weight: float) -> Iterator[Placed]:

@@ -22,6 +22,7 @@ from tasks.monitoring.two_sample import Difference, chi_squared, new_category, n
 from tasks.verdicts import Answer, Evidence, Verdict
 
 TOGETHER = "all columns together"
+MISSING = "share of missing values"
 _MOST_PAIRS = 5
 _FEWEST_SAMPLED = 60
 
@@ -44,6 +45,17 @@ class Scope:
     expected: frozenset[str] = frozenset()
     """Their drift is shown, and alarms nobody."""
     leave_out: frozenset[str] = frozenset()
+    out_of_step: frozenset[str] = frozenset()
+    """Columns that go round with the week, where the window holds other parts of it than the reference."""
+
+    @property
+    def not_jointly(self) -> frozenset[str]:
+        """Columns that are looked at one by one only, if at all."""
+        return self.leave_out | self.expected | self.out_of_step
+
+    def expects(self, name: str, difference: Difference) -> bool:
+        """Whether this column was to differ in this."""
+        return name in self.expected or (name in self.out_of_step and difference.name != MISSING)
 
 
 def compare_inputs(reference: Side, current: Side, grid: Grid, scope: Scope) -> tuple[Evidence, ...]:
@@ -102,8 +114,8 @@ def _columns(reference: Profile, current: Profile, grid: Grid, scope: Scope) -> 
         family = [
             (name, difference)
             for name in watched
-            if (name in scope.expected) is is_expected
             for difference in _differences(grid.columns[name], reference.columns[name], current.columns[name])
+            if scope.expects(name, difference) is is_expected
         ]
         rate = scope.params.error_rate
         part = Split.of(rate).columns
@@ -137,14 +149,14 @@ def _differences(bins: Bins, reference: ColumnProfile, current: ColumnProfile) -
     else:
         values = terms((reference.counts, reference.present), (current.counts, current.present))
     told = (reference.nulls, reference.rows - reference.absent), (current.nulls, current.rows - current.absent)
-    tests = [values, share("share of missing values", *told)]
+    tests = [values, share(MISSING, *told)]
     if isinstance(bins, CategoryBins):
         tests.append(new_category(reference.counts, current.counts))
     yield from (test for test in tests if test is not None)
 
 
 def _in_words(name: str, bins: Bins, found: Difference, reference: ColumnProfile, current: ColumnProfile) -> str:
-    if found.name == "share of missing values":
+    if found.name == MISSING:
         shares = [_percent(side.nulls, side) for side in (current, reference)]
         return f"`{name}` is missing in {shares[0]} of rows, was {shares[1]}"
     if isinstance(bins, NumberBins):
@@ -167,7 +179,7 @@ def _middle(bins: NumberBins, counts: Counts) -> float:
 
 
 def _pairs(reference: Profile, current: Profile, grid: Grid, scope: Scope) -> list[Evidence]:
-    tests = correlations(reference.pairs, current.pairs, grid.paired, scope.leave_out | scope.expected)
+    tests = correlations(reference.pairs, current.pairs, grid.paired, scope.not_jointly)
     rate = scope.params.error_rate
     times = len(tests) * rate / Split.of(rate).pairs
     tests = sorted(tests, key=lambda test: test.p_value)[:_MOST_PAIRS]
@@ -190,7 +202,7 @@ def _pair(test: PairTest, p_value: float, params: InputParams) -> Evidence:
 def _together(reference: pd.DataFrame | None, current: pd.DataFrame | None, scope: Scope) -> list[Evidence]:
     if reference is None or current is None or min(len(reference), len(current)) < _FEWEST_SAMPLED:
         return []
-    names = [name for name in reference.columns if name in current and name not in scope.leave_out | scope.expected]
+    names = [name for name in reference.columns if name in current and name not in scope.not_jointly]
     names = [name for name in names if reference[name].notna().any() or current[name].notna().any()]
     if not names:
         return []

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from configs.case import Case
 from configs.monitoring import MonitoringParams
@@ -16,6 +16,7 @@ from tasks.verdicts import Answer, Evidence, Figure, Findings, Monitor, Verdict
 
 _ANSWERS = frozenset({SCORE, PREDICTION})
 """Watched by a monitor of their own."""
+_DAY, _WEEK = timedelta(days=1), timedelta(weeks=1)
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Window:
             unknown = [self._verdict(monitor, Answer.unknown, why, 0) for monitor in (Monitor.contract, Monitor.inputs)]
             return Findings(verdicts=(freshness, *unknown), figures=tuple(figures))
         contract = self._contract(grid, reference, current, elsewhere)
-        inputs = self._inputs(grid, reference, current, earlier)
+        inputs = self._inputs(grid, reference, current, earlier, self._out_of_step(grid, rows))
         figures += [self._gap(evidence, current.profile.rows) for evidence in inputs.evidence]
         unique = {(figure.metric, figure.slice): figure for figure in reversed(figures)}
         return Findings(verdicts=(freshness, contract, inputs), figures=tuple(reversed(unique.values())))
@@ -99,14 +100,27 @@ class Window:
         verdict = self._verdict(Monitor.contract, answer, text, rows, evidence)
         return verdict.model_copy(update={"error_rate": CHANCE * tested})
 
-    def _inputs(self, grid: Grid, reference: Side, current: Side, earlier: Sequence[Verdict]) -> Verdict:
+    def _out_of_step(self, grid: Grid, rows: Mapping[datetime, int]) -> frozenset[str]:
+        """Columns of time, if whole weeks are what the window is held against, and it is none: a Monday is no change.
+
+        It is none if it is too short, or begins before the first row.
+        """
+        if self.params.reference.kind == "same_hours":
+            return frozenset()
+        first = min((hour for hour, found in rows.items() if found), default=self.end)
+        is_whole = self.params.window % _WEEK == timedelta() and first < self.start + _DAY
+        return frozenset() if is_whole else frozenset(name for name, bins in grid.numbers.items() if bins.of_time)
+
+    def _inputs(
+        self, grid: Grid, reference: Side, current: Side, earlier: Sequence[Verdict], out_of_step: frozenset[str]
+    ) -> Verdict:
         params = self.params.inputs
         against = in_words(self.params.reference)
         counted = (reference.profile.rows, current.profile.rows)
         evidence: tuple[Evidence, ...] = ()
         if min(counted) >= params.min_rows:
             expected = frozenset(self.params.reference.expected)
-            scope = Scope(params, self.seed, expected, self.not_comparable | _ANSWERS)
+            scope = Scope(params, self.seed, expected, self.not_comparable | _ANSWERS, out_of_step)
             evidence = compare_inputs(reference, current, grid, scope)
         before = [verdict for verdict in earlier if verdict.end < self.end]
         ruled = rule_on(evidence, counted, against, params, before)

@@ -285,3 +285,19 @@ def test_hours_that_always_differ_are_no_change(usual: bool, answer: Answer) -> 
     for hour in range(72, 76):
         state = watch.take(state, START + hour * HOUR, broken)
     assert "load" in watch.verdict(CASE, state, START + 76 * HOUR, START, state.rows).subjects
+
+
+def test_the_middle_of_a_cycle_is_no_narrower_spread() -> None:
+    def weeks(seed: int, hours: range, each: int) -> pa.RecordBatch:
+        hour = np.repeat(np.array(hours) % 168, each)
+        return rows(seed, len(hour), heat=lambda d, x: hour + d.random(len(x)))
+
+    before = weeks(1, range(2016), 10)
+    grid = Grid.fit(CONTRACT, Problem.binary, [before], 1)
+    known = Usual(before.to_pandas(), (np.arange(20_160) // 10,), 0.05)
+    watch, state = Watch(Bets.against(profile_of([before], grid), grid, 0.02, 0.05, known), HourlyParams()), NEW
+    now = weeks(2, range(60, 108), 200)
+    for hour in range(48):
+        state = watch.take(state, START + hour * HOUR, profile_of([now.slice(200 * hour, 200)], grid))
+    verdict = watch.verdict(CASE, state, START + 48 * HOUR, START, state.rows)
+    assert verdict.answer is Answer.clear, verdict.text

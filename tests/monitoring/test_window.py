@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -75,6 +76,38 @@ def test_the_same_shift_of_a_column_that_is_expected_to_change_is_shown_and_alar
     assert verdict.answer is Answer.clear
     assert [entry.subject for entry in verdict.evidence if entry.expected] == ["weight"]
     assert "expected to change, and did: `weight`" in verdict.text
+
+
+def of_a_monday(rows: int) -> dict[str, Any]:
+    minutes = np.random.default_rng(4).integers(0, 1440, rows)
+    return birds(rows, 2) | {"seen": pd.Timestamp("2026-03-02") + pd.to_timedelta(minutes, unit="min")}
+
+
+WEEKLY = {"window_hours": 168}
+
+
+@pytest.mark.parametrize(
+    ("params", "before", "answer"),
+    [
+        ({}, (1000,) * 8, Answer.clear),  # a day is no week
+        (WEEKLY, (), Answer.clear),  # nor is the first day that somebody asked
+        (WEEKLY, (1000,) * 8, Answer.alarm),
+        ({"reference": {"kind": "same_hours"}}, (1000,) * 8, Answer.alarm),
+    ],
+)
+def test_a_day_is_held_against_no_week(
+    scan: Scan, params: dict[str, Any], before: tuple[int, ...], answer: Answer
+) -> None:
+    verdict = said(scan(of_a_monday(1000), params, before=before), Monitor.inputs)
+    assert verdict.answer is answer, verdict.text
+    assert any(one.subject == "seen" and one.expected is (answer is Answer.clear) for one in verdict.evidence)
+
+
+def test_a_column_of_time_without_values_alarms_in_the_first_week_too(scan: Scan) -> None:
+    rows = of_a_monday(1000)
+    rows["seen"] = pd.Series(rows["seen"]).where(np.arange(1000) % 10 > 0)
+    verdict = said(scan(rows), Monitor.inputs)
+    assert "seen" in verdict.subjects
 
 
 def test_dust_in_many_rows_is_no_alarm_and_more_than_dust_is(scan: Scan) -> None:
