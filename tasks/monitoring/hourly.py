@@ -31,7 +31,9 @@ class Watched(Record):
 
     version: str
     reference: str
-    """Digest of what the bets were made from: with another reference the watch begins anew."""
+    """What hours are held against, and on which grid: with anything else the watch begins anew."""
+    bets: str = ""
+    """Digest of the bets: with others their sums begin anew, as they do where the reference moves along."""
     begun: AwareDatetime | None = None
     """The first hour."""
     until: AwareDatetime | None = None
@@ -67,9 +69,9 @@ class Watch:
         state = state.model_copy(update={"begun": state.begun or start, "until": start + HOUR})
         if not hour.rows:
             return state
-        size = len(self.bets.bets)
-        log_sums = np.array(state.log_sums) if state.log_sums else np.full(size, -np.inf)
-        since = np.array(state.since) if state.since else np.zeros(size)
+        size, goes_on = len(self.bets.bets), state.bets == self.bets.digest and state.log_sums
+        log_sums = np.array(state.log_sums) if goes_on else np.full(size, -np.inf)
+        since = np.array(state.since) if goes_on else np.zeros(size)
         now = (start - _EPOCH) / HOUR
         log_sums, since = restarted(log_sums, since, self.bets.log_ratios(hour), now)
         log_sums = _held(log_sums, self._enough)
@@ -77,6 +79,7 @@ class Watch:
             update={
                 "looks": state.looks + 1,
                 "rows": state.rows + hour.rows,
+                "bets": self.bets.digest,
                 "log_sums": tuple(log_sums.tolist()),
                 "since": tuple(since.tolist()),
             }
@@ -84,7 +87,7 @@ class Watch:
 
     def wealth(self, state: Watched) -> Floats:
         """The logarithm of each column's mean wealth."""
-        if not state.log_sums:
+        if not state.log_sums or state.bets != self.bets.digest:
             return np.full(len(self.bets.columns), -np.inf)
         return self.bets.by_column(np.array(state.log_sums))
 

@@ -1,10 +1,12 @@
 """Which hours the current window is held against."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from configs.monitoring import ReferenceParams
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HOUR = timedelta(hours=1)
 _WEEK = timedelta(weeks=1)
 _YEAR = timedelta(weeks=52)
 """The same weekdays as a year ago."""
@@ -26,6 +28,18 @@ def reference_stretches(params: ReferenceParams, start: datetime, end: datetime)
         before, after = params.weeks // 2, (params.weeks - 1) // 2
         return [(start - _YEAR - before * _WEEK, min(end - _YEAR + after * _WEEK, start))]
     return []
+
+
+def windows_of(params: ReferenceParams, length: timedelta, start: datetime, end: datetime) -> list[Stretch]:
+    """The windows that the hours of `[start, end)` and the last before `end` lie in, each held against one reference.
+
+    For `accepted` it is one, these hours themselves; else they begin at multiples of `length`, in whole hours.
+    """
+    if params.kind == "accepted":
+        return [(start, end)]
+    start, length = min(start, end - _HOUR), max(length // _HOUR, 1) * _HOUR
+    first = start - (start - _EPOCH) % length
+    return [(first + n * length, first + (n + 1) * length) for n in range(-((first - end) // length))]
 
 
 def windows_in(stretches: Sequence[Stretch], length: timedelta) -> list[Stretch]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from configs.monitoring import ReferenceParams
-from tasks.monitoring.season import reference_stretches, windows_in
+from tasks.monitoring.season import reference_stretches, windows_in, windows_of
 
 END = datetime(2026, 3, 16, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -30,3 +30,10 @@ def test_what_is_less_than_a_window_is_left_out() -> None:
 
 def test_what_the_champion_was_accepted_on_is_no_stretch_of_hours() -> None:
     assert reference_stretches(ReferenceParams(), END - DAY, END) == []
+
+
+def test_hours_lie_in_windows_that_begin_where_others_do() -> None:
+    hour, rolling = timedelta(hours=1), ReferenceParams(kind="rolling")
+    assert windows_of(rolling, DAY, END - 3 * hour, END + hour) == [(END - DAY, END), (END, END + DAY)]
+    assert windows_of(rolling, DAY, END - hour, END) == windows_of(rolling, DAY, END, END) == [(END - DAY, END)]
+    assert windows_of(ReferenceParams(), DAY, END - 3 * hour, END + hour) == [(END - 3 * hour, END + hour)]

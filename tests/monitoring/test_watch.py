@@ -15,6 +15,7 @@ from tasks.monitoring.hourly import Watched
 from tasks.monitoring.reference import kept_at
 from tasks.monitoring.watch import STATE, watch
 from tasks.verdicts import Answer, Verdict
+from tests.conftest import change_params
 from tests.outcomes.lent import Champion, Frame, loans, refer
 from tests.outcomes.loans import DAY, HOUR, START, project
 
@@ -149,6 +150,43 @@ def test_a_damaged_reference_is_no_all_clear(clone: Project) -> None:
     (kept_at(clone, "loans", "1") / "profile.parquet").write_bytes(b"nothing")
 
     assert said(clone, START + DAY, answered(START, 20)).answer is Answer.unknown
+
+
+SUMMER = START + 21 * DAY
+"""Three weeks of it are behind."""
+
+
+def summer(clone: Project, kind: str) -> pd.DataFrame:
+    """A log of three weeks in which incomes are not those of the reference, by a standard deviation."""
+    watched = {"reference": {"kind": kind, "weeks": 1 if kind == "rolling" else 2}, "window_hours": 24}
+    change_params(clone.root, "loans", {"monitoring": watched})
+    return answered(START, 21 * 24).assign(income=lambda rows: rows["income"] + 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"), [("accepted", Answer.alarm), ("rolling", Answer.clear), ("same_hours", Answer.clear)]
+)
+def test_a_season_is_no_news_where_the_reference_moves_along(clone: Project, kind: str, answer: Answer) -> None:
+    log = summer(clone, kind)
+    assert said(clone, SUMMER - DAY / 2, log).answer is answer
+    assert said(clone, SUMMER, log).answer is answer
+
+
+def test_a_change_within_a_season_is_found(clone: Project) -> None:
+    log = summer(clone, "same_hours")
+    assert said(clone, SUMMER, log).answer is Answer.clear
+    changed = answered(SUMMER, 10).assign(income=lambda rows: rows["income"] + 1.5)
+    verdict = said(clone, SUMMER + 10 * HOUR, log, changed)
+
+    assert (verdict.answer, verdict.cause) == (Answer.alarm, "income")
+
+
+def test_hours_before_there_is_a_season_to_compare_with_wait(clone: Project) -> None:
+    log = summer(clone, "last_year")
+    verdict = said(clone, SUMMER, log)
+
+    assert verdict.answer is Answer.waiting
+    assert "2 weeks around the same date a year ago) holds fewer rows than the 100" in verdict.text
 
 
 def test_a_column_that_vanished_is_named(clone: Project) -> None:
