@@ -7,9 +7,11 @@ from prefect import task
 from prefect.blocks.core import Block
 from prefect.cache_policies import NO_CACHE
 
+from configs.alerts import MAIL
 from configs.project import Project
 from flows.clock import now
 from tasks.adapters.incidents import Incidents
+from tasks.notification.mail import mail
 from tasks.notification.message import body, subject
 from tasks.rollout.alert import alert as alert_of_rollouts
 from tasks.triage.incident import Alert
@@ -51,6 +53,10 @@ def deliver(channel: str, head: str, text: str) -> None:
     """Send one message through one channel. Raises what the channel raises."""
     if channel == LOG:
         log.warning("%s\n%s", head, text)
+        return
+    server = Project.here().place.alerts.mail if channel == MAIL else None
+    if server:
+        mail(server, head, text)
         return
     block: Any = Block.load(channel)
     # Without this, a block that could not send says nothing.
