@@ -22,7 +22,7 @@ def test_a_script_that_ships_fits_its_case(path: Path) -> None:
     history = rows(case, BEGINNING, script.end)
     for fault in script.faults:
         must_fit(case, history, fault, script.start, script.end)
-    assert {fault.fault for fault in script.faults} >= {"bad_candidate", "bad_challenger"}
+    assert {fault.fault for fault in script.faults} >= {"nulls", "concept"}
 
 
 def test_an_unknown_key_is_named(tmp_path: Path) -> None:
