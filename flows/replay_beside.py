@@ -55,7 +55,11 @@ class Beside:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._held)
-        self._process.wait(_END_SECONDS)
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         os.close(self._lifeline)
 
     def watched(self) -> Iterator[tuple[Plan, list[Step]]]:

@@ -152,6 +152,7 @@ def weeks_beside(project: Project, case: str, script: Path) -> "Iterator[Callabl
 
     name = f"first-weeks-of-{case}"
     with Beside(project, case, script, name) as weeks:
+        out.print(f"Beside it, weeks of {case} happen in a sandbox; they are shown when this is done.", highlight=False)
 
         def show() -> None:
             with Live(console=out, refresh_per_second=4) as live:
