@@ -2,7 +2,7 @@
 
 A fault is noticed at the first look at which a monitor alarms, or names something, that it does not at the same look
 without it, so nothing that would have alarmed anyway is counted. All replays go on from one beginning, and each is
-replayed until its fault was noticed and something done about it, or a day longer than it was noticed.
+replayed until its fault is noticed.
 """
 
 import os
@@ -24,7 +24,6 @@ from tasks.replay.told import Judged, Step, Told
 NAME = "benchmark-faults"
 _KEPT = ROOT / "data" / "replays"
 _BEGINNING = _KEPT / f"{NAME}-beginning"
-_IDLE = ("none", "wait")
 
 
 class Days(Record):
@@ -35,13 +34,13 @@ class Days(Record):
 
 
 class Enough(Exception):
-    """The fault was noticed, and what is to be done was done."""
+    """The fault was noticed."""
 
 
 def detection(kinds: Sequence[str], *, peers: bool) -> None:
     """One line for each fault; with `peers`, one more table: one line for each way to watch."""
     calm = _days("")
-    print("| fault | noticed after, h | rows seen | by | done, h | action |\n|---|---|---|---|---|---|")
+    print("| fault | noticed after, h | rows seen | by | triage |\n|---|---|---|---|---|")
     for kind in kinds:
         found = _days(kind)
         print(
@@ -66,17 +65,15 @@ def _first(calm: Days, found: Days) -> str:
 
 
 def _noticed(calm: Days, found: Days) -> str:
-    """After how long, by whom, and what was done."""
+    """After how long, by whom, and what triage made of it."""
     new = new_alarms(calm.told, found.told)
     if not new:
-        return f"not in {(found.steps[-1].at - PLANTED).days} days | - | - | - | -"
+        return f"not in {(found.steps[-1].at - PLANTED).days} days | - | - | -"
     first = new[0].as_of
     rows = sum(step.rows for step in found.steps if PLANTED < step.at <= first)
     by = ", ".join(f"{one.monitor} ({', '.join(one.subjects[:2])})" for one in new if one.as_of == first)
-    done = next(
-        (f"{_hours(at)} | {action} ({rule})" for at, action, rule in acted_anew(calm.told, found.told)), "- | -"
-    )
-    return f"{_hours(first)} | {rows:,} | {by} | {done}"
+    done = dict.fromkeys(f"{action} ({rule})" for at, action, rule in found.told.acted if at == first)
+    return f"{_hours(first)} | {rows:,} | {by} | {', '.join(done)}"
 
 
 def _stopped(calm: Days, found: Days) -> str:
@@ -84,7 +81,7 @@ def _stopped(calm: Days, found: Days) -> str:
     usual = {(one.version, one.what) for one in calm.told.happened}
     mine = [one for one in found.told.happened if one.at > PLANTED and (one.version, one.what) not in usual]
     said = "; ".join(f"{_hours(one.at)} h: {one.what} {one.standing}".rstrip() for one in mine)
-    return f"- | - | {said or 'no version came of it: the gate'} | - | -"
+    return f"- | - | {said or 'no version came of it: the gate'} | -"
 
 
 def _unasked(calm: Days) -> str:
@@ -110,12 +107,6 @@ def new_alarms(calm: Told, found: Told) -> list[Judged]:
         return named is None or not named.issuperset(one.subjects)
 
     return sorted(filter(more, (one for one in _alarms(found) if one.as_of > PLANTED)), key=lambda one: one.as_of)
-
-
-def acted_anew(calm: Told, found: Told) -> list[tuple[datetime, str, str]]:
-    """What was done since, that is not done without the fault."""
-    usual = set(calm.acted)
-    return [one for one in found.acted if one not in usual and one[0] > PLANTED and one[1] not in _IDLE]
 
 
 def _alarms(told: Told) -> list[Judged]:
@@ -176,13 +167,12 @@ def _go_on(kind: str) -> None:
 
 
 def _is_enough(project: Project, kind: str, step: Step) -> bool:
+    """Whether the fault was noticed; of a model, whether nothing more becomes of it."""
     from flows.replay import what_happened  # noqa: PLC0415 - MLflow reads the environment when it is imported
 
     if kind in OF_MODELS:
         return kind == "bad_candidate" or (not step.rollout and step.at > PLANTED + DAY)
-    calm, found = _days("").told, what_happened(project, NAME)
-    new = new_alarms(calm, found)
-    return bool(new) and (bool(acted_anew(calm, found)) or step.at >= new[0].as_of + DAY)
+    return bool(new_alarms(_days("").told, what_happened(project, NAME)))
 
 
 if __name__ == "__main__":
