@@ -27,14 +27,14 @@ class Application:
         self._metrics = inference.metrics
         self._pages = pages
         self._guard = guard
-        self._targets = _prediction_paths(inference, default_case)
+        self.targets = _prediction_paths(inference, default_case)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         began, received = time.perf_counter(), time.time()
         headers = dict(scope["headers"])
         path = scope["path"]
-        target = self._targets.get(path)
+        target = self.targets.get(path)
         self._metrics.in_flight += 1
         try:
             self._guard.hold_back(self._metrics.in_flight)
@@ -43,22 +43,28 @@ class Application:
                 reply = self._page(scope, headers)
             else:
                 dialect, desk, version = target
-                self._guard.admit(scope, headers, "predict", ("POST",))
+                _must_be(scope, "POST")
+                self._guard.admit(scope.get("client"), headers, "predict")
                 body = await self._guard.body(receive, headers)
                 request = Request(body, headers, scope["query_string"], received, began)
                 reply = await self._inference.predict(dialect, desk, request, version)
-        except Refused as error:
-            reply = self._refused(error, path, target)
-        except Exception:
-            log.exception("%s %s failed", scope["method"], path)
-            reply = _dialect_of(path).encode_error(Unavailable("Something went wrong here; it was written down."))
+        except Exception as error:  # noqa: BLE001 - each becomes an answer
+            reply = self.refusal(error, path, target)
         finally:
             self._metrics.in_flight -= 1
-        case, protocol = (target[1].case.name, target[0].name) if target else ("", "pages")
-        self._metrics.requests[case, protocol, str(reply.status)] += 1
+        self.count(target, reply)
         await _send(send, reply, headers)
 
-    def _refused(self, error: Refused, path: str, target: Target | None) -> Reply:
+    def count(self, target: Target | None, reply: Reply) -> None:
+        """Count a request that is answered."""
+        case, protocol = (target[1].case.name, target[0].name) if target else ("", "pages")
+        self._metrics.requests[case, protocol, str(reply.status)] += 1
+
+    def refusal(self, error: Exception, path: str, target: Target | None) -> Reply:
+        """What is said instead of an answer, in the words of the path's protocol."""
+        if not isinstance(error, Refused):
+            log.error("%s failed", path, exc_info=error)
+            return _dialect_of(path).encode_error(Unavailable("Something went wrong here; it was written down."))
         self._metrics.refused[target[1].case.name if target else "", error.code] += 1
         reply = _dialect_of(path).encode_error(error)
         if error.retry_after is not None:
@@ -76,10 +82,9 @@ class Application:
         page = self._pages.find(scope["path"])
         if page is None:
             raise NotFound("There is nothing at this path; /docs lists what there is.")
+        _must_be(scope, "GET", "HEAD")
         if page.needs is not None:
-            self._guard.admit(scope, headers, page.needs, ("GET", "HEAD"))
-        elif scope["method"] not in ("GET", "HEAD"):
-            raise WrongMethod("GET, HEAD")
+            self._guard.admit(scope.get("client"), headers, page.needs)
         return _unless_known(page.render(), headers)
 
     def _versioned(self, path: str) -> Target | None:
@@ -133,11 +138,21 @@ def _unless_known(reply: Reply, headers: Headers) -> Reply:
     return Reply(304, b"", reply.content_type, reply.headers)
 
 
-async def _send(send: Send, reply: Reply, headers: Headers) -> None:
+def head_of(reply: Reply, headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer to a request that had `headers`."""
     head = [(b"content-type", reply.content_type), *reply.headers]
     if reply.status != 304:  # its length would be that of the page the client has
-        head.append((b"content-length", str(len(reply.body)).encode()))
+        head.append((b"content-length", b"%d" % len(reply.body)))
     if b"traceparent" in headers:
         head.append((b"traceparent", headers[b"traceparent"]))
-    await send({"type": "http.response.start", "status": reply.status, "headers": head})
+    return head
+
+
+async def _send(send: Send, reply: Reply, headers: Headers) -> None:
+    await send({"type": "http.response.start", "status": reply.status, "headers": head_of(reply, headers)})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+def _must_be(scope: Message, *methods: str) -> None:
+    if scope["method"] not in methods:
+        raise WrongMethod(", ".join(methods))

@@ -239,15 +239,16 @@ class EventTime(Promise):
 
     def one(self, value: Any) -> str | None:
         moment = _moment(value)
-        text = None if moment is None else _in_utc(moment)
-        if text is None:
+        texts = None if moment is None else _in_utc([moment])
+        if texts is None:
             self._must_be_gap(value)
-        return text
+            return None
+        return texts[0]
 
     def many(self, values: Sequence[Any]) -> list[Value] | None:
         moments = _moments(values)
-        texts = None if moments is None else list(map(_in_utc, moments))
-        return None if texts is None or None in texts else list(texts)
+        texts = None if moments is None else _in_utc(moments)
+        return None if texts is None else [*texts]
 
 
 _TIME = "a time in ISO 8601, such as 2013-07-22T05:00:00"
@@ -336,12 +337,11 @@ def _moments(values: Sequence[Any]) -> list[datetime] | None:
         return None
 
 
-def _in_utc(moment: datetime) -> str | None:
-    """ISO 8601; None for the first hours of year 1 and the last of 9999, which may be in no year in UTC."""
-    if moment.tzinfo is not None and moment.tzinfo is not UTC:
-        try:
-            moment = moment.astimezone(UTC)
-        except OverflowError:
-            return None
+def _in_utc(moments: list[datetime]) -> list[str] | None:
+    """ISO 8601; None where one is in the first hours of year 1 or the last of 9999, which may be in no year in UTC."""
+    try:
+        there = [one if one.tzinfo is None or one.tzinfo is UTC else one.astimezone(UTC) for one in moments]
+    except OverflowError:
+        return None
     # A fifth of the time that datetime.isoformat takes, for the same text.
-    return orjson.dumps(moment, option=orjson.OPT_NAIVE_UTC)[1:-1].decode()
+    return orjson.dumps(there, option=orjson.OPT_NAIVE_UTC)[2:-2].decode().split('","')

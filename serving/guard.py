@@ -6,11 +6,13 @@ from typing import Any
 
 from configs.serving import GatewayLimits
 from serving.access import Door, Pace, Scope
-from serving.errors import BadRequest, TooLarge, Unavailable, WrongMethod
+from serving.errors import BadRequest, TooLarge, Unavailable
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Headers = Mapping[bytes, bytes]
+Client = tuple[str, int] | None
+"""Address and port."""
 
 
 class Guard:
@@ -27,13 +29,10 @@ class Guard:
         if in_flight > self._limits.in_flight:
             raise Unavailable(f"More than {self._limits.in_flight} requests are under way; try again in a moment.")
 
-    def admit(self, scope: Message, headers: Headers, needed: Scope, methods: tuple[str, ...]) -> None:
-        """Raises WrongMethod, NotAllowed, OutOfScope or TooMany."""
-        if scope["method"] not in methods:
-            raise WrongMethod(", ".join(methods))
+    def admit(self, client: Client, headers: Headers, needed: Scope) -> None:
+        """Raises NotAllowed, OutOfScope or TooMany."""
         name = self.door.let_in(headers, needed)
         if self._pace.per_second is not None:
-            client = scope.get("client")
             self._pace.take(name or (client[0] if client else "unknown"), time.monotonic())
 
     async def body(self, receive: Receive, headers: Headers) -> bytes:

@@ -1,9 +1,10 @@
-"""The one way from a request to its answer: read, check, score, write down, word."""
+"""The one way from a request to its answer: read, check, score, word, write down."""
 
 import itertools
 import os
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from configs.case import Case
 from configs.serving import Clock
@@ -36,6 +37,18 @@ class Desk:
         """A real row, for the documents."""
 
 
+class Prepared(NamedTuple):
+    """An answer that may not leave yet: its entry is to be in the log first."""
+
+    reply: Reply
+    payload: bytes
+    """The entry."""
+    desk: Desk
+    answered: Answered
+    parts: list[Part]
+    began: float
+
+
 class Inference:
     """Answers requests, and lets no answer leave before it is in the prediction log."""
 
@@ -52,7 +65,21 @@ class Inference:
         self._numbers = itertools.count(1)
 
     async def predict(self, dialect: Dialect, desk: Desk, request: Request, version: str | None = None) -> Reply:
-        """The answer to one request, in its protocol's words. Raises Refused."""
+        """The answer to one request, in its protocol's words, when it is in the log. Raises Refused."""
+        prepared = await self.prepare(dialect, desk, request, version)
+        if isinstance(prepared, Reply):
+            return prepared
+        if self.ledger.waits_for_disk:
+            await self.ledger.commit(prepared.payload)
+            self._count([prepared])
+        else:
+            self.write_down([prepared])
+        return prepared.reply
+
+    async def prepare(
+        self, dialect: Dialect, desk: Desk, request: Request, version: str | None = None
+    ) -> Prepared | Reply:
+        """The answer to one request, to be written down; as it is, if it says nothing of any row. Raises Refused."""
         case = desk.case
         asked = dialect.decode(request, case, self.max_rows)
         rows, positions, problems = self._check(desk, asked)
@@ -64,19 +91,21 @@ class Inference:
         reply = dialect.encode(asked, outcome, case)
         if not rows.count:
             return reply
-        trace = _trace(request.headers)
-        payload = self._encode(
-            case.name, case.contract.version, request_id, request.received, time.time(), rows, parts, trace
-        )
-        if self.ledger.waits_for_disk:
-            await self.ledger.commit(payload)
-        else:
-            self.ledger.record(payload)
-        arms = desk.served.arms
-        if arms.shadow and arms.challenger and any(part.role is Role.champion for part in parts):
-            self.shadow.offer(Answered(desk.served, rows, request_id, request.received, trace))
-        self.metrics.answered(case.name, parts, rows.count, time.perf_counter() - request.began)
-        return reply
+        answered = Answered(desk.served, rows, request_id, request.received, _trace(request.headers))
+        return Prepared(reply, self._entry(answered, time.time(), parts), desk, answered, parts, request.began)
+
+    def write_down(self, all_prepared: Sequence[Prepared]) -> None:
+        """Write the entries at once; then the answers may leave. Raises Unavailable."""
+        self.ledger.record(*[prepared.payload for prepared in all_prepared])
+        self._count(all_prepared)
+
+    def _count(self, all_prepared: Sequence[Prepared]) -> None:
+        now = time.perf_counter()
+        for _, _, desk, answered, parts, began in all_prepared:
+            arms = desk.served.arms
+            if arms.shadow and arms.challenger and Role.champion in [part.role for part in parts]:
+                self.shadow.offer(answered)
+            self.metrics.answered(desk.case.name, parts, answered.rows.count, now - began)
 
     def _check(self, desk: Desk, asked: Asked) -> tuple[Rows, list[int] | None, list[RowProblem]]:
         try:
@@ -112,19 +141,14 @@ class Inference:
             raise BadRequest("This case has no typical values to give reasons by; ask without `reasons`.")
         return await strongest_reasons(answering, rows, desk.case.contract.features, desk.typical, asked.reasons)
 
-    def _record_shadow(self, answered: Answered, part: Part) -> None:
-        case = answered.served.case
-        self.ledger.record(
-            self._encode(
-                case.name,
-                case.contract.version,
-                answered.request_id,
-                answered.received,
-                time.time(),
-                answered.rows,
-                [part],
-                answered.trace,
-            )
+    def _record_shadow(self, scored: Sequence[tuple[Answered, Part]]) -> None:
+        now = time.time()
+        self.ledger.record(*[self._entry(answered, now, [part]) for answered, part in scored])
+
+    def _entry(self, answered: Answered, at: float, parts: Sequence[Part]) -> bytes:
+        served, rows, request_id, received, trace = answered
+        return self._encode(
+            served.case.name, served.case.contract.version, request_id, received, at, rows, parts, trace
         )
 
 

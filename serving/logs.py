@@ -8,7 +8,7 @@ from contextvars import ContextVar
 import orjson
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The request that is being answered; each runs in a task, and so in a context, of its own."""
+"""The request that is being answered; each runs in the context of its task, or of its connection."""
 
 
 class JsonLines(logging.Formatter):

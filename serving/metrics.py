@@ -32,9 +32,9 @@ class Histogram:
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def add(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
+    def add(self, value: float, times: int = 1) -> None:
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
 
     def add_all(self, values: Sequence[float]) -> None:
         for value in values:
@@ -70,11 +70,11 @@ class ArmCounts:
         self.latency = Histogram(LATENCY_BOUNDS)
         self.predictions = Histogram(PROBABILITY_BOUNDS if problem.gives_probabilities else NUMBER_BOUNDS)
 
-    def add(self, seconds: float, rows: int, scores: Scores) -> None:
-        """One answer that took `seconds` from the first byte read to the last byte written."""
-        self.answers += 1
+    def add(self, seconds: float, rows: int, scores: Scores, answers: int = 1) -> None:
+        """Answers, each of which took `seconds` from the first byte read to the last byte written."""
+        self.answers += answers
         self.rows += rows
-        self.latency.add(seconds)
+        self.latency.add(seconds, answers)
         self.predictions.add_all([one if isinstance(one, float) else max(one) for one in scores])
 
 

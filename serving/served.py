@@ -4,7 +4,9 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
 
 from configs.case import Case
 from configs.serving import StandIn
@@ -39,6 +41,12 @@ class Arms:
     """Of the entities that the champion answers, whose rows the challenger scores too."""
     salt: str = ""
 
+    immediate: bool = field(init=False)
+    """Whether whoever may have to answer does so at once."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "immediate", all(arm.engine.immediate for arm in self.all))
+
     @property
     def all(self) -> tuple[Arm, ...]:
         return tuple(arm for arm in (self.champion, self.challenger, self.retired) if arm)
@@ -54,6 +62,7 @@ class ServedCase:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.arms = Arms()
+        self._confidence = case.serving.fallback.min_confidence
 
     async def answer(self, rows: Rows, request_id: str, version: str | None = None) -> list[Part]:
         """Each row's scores, by the version whose turn it is, or by its fallback.
@@ -76,7 +85,7 @@ class ServedCase:
         if version is not None:
             return [self._pinned(arms, version)]
         moved = [to_challenger(arms.salt, entity or request_id, arms.share) for entity in rows.entities]
-        if all(moved) or not any(moved):
+        if moved.count(moved[0]) == rows.count:
             return [(*(challenger if moved[0] else champion), None)]
         return [
             (*champion, [position for position, other in enumerate(moved) if not other]),
@@ -129,7 +138,7 @@ class ServedCase:
 
     def _unsure(self, scores: Scores) -> list[int]:
         """Positions of the scores that are less sure than the case demands."""
-        wanted = self.case.serving.fallback.min_confidence
+        wanted = self._confidence
         if wanted is None:
             return []
         sure = [max(one, 1 - one) if isinstance(one, float) else max(one) for one in scores]
@@ -202,9 +211,8 @@ def _as_scores(answer: StandIn, classes: Sequence[str | int | bool]) -> float | 
 
 def finite(scores: Scores) -> bool:
     """Whether every score is a number one can answer with."""
-    if len(scores) == 1 and isinstance(scores[0], float):
-        return math.isfinite(scores[0])
-    return all(math.isfinite(one) if isinstance(one, float) else all(map(math.isfinite, one)) for one in scores)
+    numbers: Any = scores if isinstance(scores[0], float) else chain.from_iterable(scores)  # type: ignore[arg-type]
+    return all(map(math.isfinite, numbers))
 
 
 def _pick(scores: Scores, positions: Sequence[int]) -> Scores:

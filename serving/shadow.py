@@ -9,10 +9,12 @@ import contextlib
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import NamedTuple
 
 from serving.engine.engine import Engine
+from serving.errors import Refused
 from serving.metrics import Metrics
 from serving.records import Part, Role, Rows, Scores
 from serving.served import Arm, Arms, ServedCase, finite
@@ -32,8 +34,7 @@ _TIMED_EVERY_SECONDS = 1.0
 """Of each case: a pipeline takes milliseconds for it, in a thread that answers users too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """A request as the champion answered it."""
 
     served: ServedCase
@@ -50,8 +51,7 @@ class Answered:
         return [position for position, unit in enumerate(units) if in_shadow(arms.salt, unit, arms.shadow)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
+class _Drawn(NamedTuple):
     """What of a request is to be scored."""
 
     answered: Answered
@@ -59,7 +59,8 @@ class _Drawn:
     rows: Rows
 
 
-Record = Callable[[Answered, Part], None]
+Record = Callable[[Sequence[tuple[Answered, Part]]], None]
+"""Writes down what the challenger said of a batch of requests. Raises Refused."""
 
 
 class _Queue:
@@ -144,14 +145,20 @@ class Shadow:
             return
         seconds = (time.perf_counter() - began) / len(batch)
         timed = await self._timed(served, arm, batch[0].rows)
+        parts = []
         start = 0
-        for number, drawn in enumerate(batch):
+        for drawn in batch:
             mine = scores[start : start + drawn.rows.count]
             start += drawn.rows.count
-            part = Part(drawn.positions, arm.version, Role.shadow, mine, arm.engine.classes)
-            part.timed = None if number else timed
-            self._metrics.answered(served.case.name, [part], drawn.rows.count, seconds)
-            self._record(drawn.answered, part)
+            parts.append(Part(drawn.positions, arm.version, Role.shadow, mine, arm.engine.classes))
+        parts[0].timed = timed
+        try:
+            self._record([(drawn.answered, part) for drawn, part in zip(batch, parts, strict=True)])
+        except Refused as error:
+            log.error("%s: what version %s said is not in the log: %s", served.case.name, arm.version, error)  # noqa: TRY400
+            self._metrics.shadow_dropped[(served.case.name,)] += rows.count
+            return
+        self._metrics.arm(served.case.name, arm.version, Role.shadow).add(seconds, rows.count, scores, len(batch))
 
     async def _timed(self, served: ServedCase, arm: Arm, rows: Rows) -> tuple[float, float] | None:
         """Seconds that the challenger and the champion take for one request; None while it is not time, or one fails.
@@ -195,10 +202,9 @@ async def _scored(engine: Engine, rows: Rows) -> Scores:
 def _together(all_rows: list[Rows]) -> Rows:
     if len(all_rows) == 1:
         return all_rows[0]
-    first = all_rows[0]
     return Rows(
         count=sum(rows.count for rows in all_rows),
-        columns=[[value for rows in all_rows for value in rows.columns[i]] for i in range(len(first.columns))],
+        columns=[[*chain.from_iterable(parts)] for parts in zip(*[rows.columns for rows in all_rows], strict=True)],
         entities=[entity for rows in all_rows for entity in rows.entities],
         event_times=[time for rows in all_rows for time in rows.event_times],
     )

@@ -21,10 +21,11 @@ from configs.place import Place
 from configs.project import Project
 from serving.access import Door
 from serving.app import Application
-from serving.connection import Connection, close_slow_ones
+from serving.connection import KEEP_ALIVE_SECONDS, Connection, close_idle_ones, close_slow_ones
 from serving.evidence import Evidence
 from serving.guard import Guard
 from serving.inference import Inference
+from serving.lane import Lane
 from serving.ledger.header import logged_cases
 from serving.ledger.ledger import Ledger
 from serving.ledger.places import segments_folder
@@ -62,6 +63,7 @@ class Worker:
         pages = Pages(self.inference, self.reporter, Evidence(project), self.params.default_case)
         guard = Guard(self.door, self.params.limits, workers)
         self.application = Application(self.inference, pages, guard, self.params.default_case)
+        self._lane = Lane(self.application, self.inference, guard)
         self._server = uvicorn.Server(self._settings())
 
     async def serve(self, listening: socket.socket) -> None:
@@ -92,13 +94,13 @@ class Worker:
         tls = self.params.tls
         return uvicorn.Config(
             self.application,
-            http=Connection,
+            http=partial(Connection, self._lane),  # type: ignore[arg-type] # it is called, whatever it is
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=75,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(self.params.drain_seconds),
             # Behind a proxy, keys tell clients apart; a header that anybody can send does not.
             proxy_headers=False,
@@ -115,7 +117,9 @@ class Worker:
 
     async def _close_slow(self, server: uvicorn.Server) -> None:
         seconds, now = self.params.limits.request_seconds, asyncio.get_running_loop().time()
-        if closed := close_slow_ones(list(server.server_state.connections), seconds, now):
+        connections = list(server.server_state.connections)
+        close_idle_ones(connections, now)
+        if closed := close_slow_ones(connections, seconds, now):
             self.metrics.refused["", "too_slow"] += closed
 
     async def _report(self) -> None:

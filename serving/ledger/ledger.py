@@ -60,19 +60,19 @@ class Ledger:
         """Whether nobody is answered now, because it could not be written down."""
         return self._is_to_refuse and self.failing is not None
 
-    def record(self, payload: bytes) -> bool:
-        """Write an entry, which the disk confirms within `sync_ms`; tells whether it is in the log.
+    def record(self, *payloads: bytes) -> bool:
+        """Write entries at once, which the disk confirms within `sync_ms`; tells whether they are in the log.
 
-        Raises Unavailable if it cannot be written and the place is to refuse then.
+        Raises Unavailable if they cannot be written and the place is to refuse then.
         """
         try:
-            self._segments.append(payload)
+            self._segments.append(*payloads)
         except LogUnwritable as error:
             self._alarm(error)
-            self._leave_unlogged()
+            self._leave_unlogged(len(payloads))
             return False
-        self.appended += 1
-        self.bytes += len(payload)
+        self.appended += len(payloads)
+        self.bytes += sum(map(len, payloads))
         if self.failing is not None:
             self._recover()
         return True
@@ -84,14 +84,14 @@ class Ledger:
             return False
         await self._group.wait()
         if self._segments.sync_errors != errors:
-            self._leave_unlogged()
+            self._leave_unlogged(1)
             return False
         return True
 
-    def _leave_unlogged(self) -> None:
+    def _leave_unlogged(self, entries: int) -> None:
         if self._is_to_refuse:
             raise Unavailable("The prediction log cannot be written, and no answer is given without it.")
-        self.unlogged += 1
+        self.unlogged += entries
 
     def _alarm(self, error: LogUnwritable) -> None:
         self.failing = error.cause

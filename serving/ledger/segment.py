@@ -52,9 +52,10 @@ class SegmentWriter:
         """Whether the disk has not been asked about all of it."""
         return self.size > self._synced
 
-    def append(self, payload: bytes) -> None:
-        """Hand `payload` to the kernel before returning. Raises LogUnwritable, and then nothing of it is kept."""
-        data = _pack(len(payload), crc32(payload)) + payload  # as `frame` does; a call is a tenth of the cost
+    def append(self, *payloads: bytes) -> None:
+        """Hand `payloads` to the kernel before returning. Raises LogUnwritable, and then nothing of them is kept."""
+        # As `frame` does; a call is a tenth of the cost.
+        data = b"".join([part for payload in payloads for part in (_pack(len(payload), crc32(payload)), payload)])
         try:
             written = os.write(self._handle, data)
         except OSError as error:

@@ -4,7 +4,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from configs.serving import GatewayLog
@@ -49,21 +49,21 @@ class Segments:
         since = self._syncing_since or self._oldest
         return 0.0 if since is None else time.monotonic() - since
 
-    def append(self, payload: bytes) -> None:
-        """Hand an entry to the kernel before returning. Raises LogUnwritable, and then nothing of it is kept."""
+    def append(self, *payloads: bytes) -> None:
+        """Hand entries to the kernel before returning. Raises LogUnwritable, and then nothing of them is kept."""
         with self._appending:
             segment = self._segment
             if segment is None:
-                self._append_to_another(payload, LogUnwritable(self._cause))
+                self._append_to_another(payloads, LogUnwritable(self._cause))
             else:
                 try:
-                    segment.append(payload)
+                    segment.append(*payloads)
                 except LogUnwritable as error:
-                    self._append_to_another(payload, error)
+                    self._append_to_another(payloads, error)
             if self._oldest is None:
                 self._oldest = time.monotonic()
 
-    def _append_to_another(self, payload: bytes, error: LogUnwritable) -> None:
+    def _append_to_another(self, payloads: Sequence[bytes], error: LogUnwritable) -> None:
         """What one file cannot take, another may: a file can be too large, or lie on a broken block."""
         if self._segment is not None and not self._segment.usable:
             self._leave(self._segment)
@@ -71,7 +71,7 @@ class Segments:
             raise error
         another = self._make()
         try:
-            another.append(payload)
+            another.append(*payloads)
         except LogUnwritable as failed:
             self._pause(failed.cause)
             self._left.append(another)

@@ -25,7 +25,7 @@ from tasks.adapters.registry import ModelVersion
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.01
+_LOOK_SECONDS = 0.02
 _BEAT_SECONDS = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _KEPT_WITHOUT_ROLE = 3

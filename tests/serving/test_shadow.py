@@ -52,7 +52,10 @@ class Stage:
         self.served.arms = Arms(Arm("1", self.champion), Arm("2", self.challenger), shadow=shadow, salt="flights/2")
         self.metrics = Metrics({"flights": Problem.binary})
         self.written: list[tuple[str, Part]] = []
-        self.shadow = Shadow(self.metrics, lambda answered, part: self.written.append((answered.request_id, part)))
+        self.shadow = Shadow(self.metrics, self.write)
+
+    def write(self, scored: Sequence[tuple[Answered, Part]]) -> None:
+        self.written += [(answered.request_id, part) for answered, part in scored]
 
     def offer(self, requests: int, *, rows: int = 1, received: float | None = None) -> None:
         width = len(self.served.case.contract.features)
