@@ -4,6 +4,7 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,11 @@ NAN = math.nan
 
 PARTS: dict[str, Callable[[datetime], int]] = {
     "minute_of_day": lambda time: time.hour * 60 + time.minute,
-    "hour": lambda time: time.hour,
+    "hour": attrgetter("hour"),
     "weekday": lambda time: time.weekday(),
-    "day_of_month": lambda time: time.day,
+    "day_of_month": attrgetter("day"),
     "day_of_year": lambda time: time.timetuple().tm_yday,
-    "month": lambda time: time.month,
+    "month": attrgetter("month"),
 }
 
 
@@ -73,10 +74,11 @@ class Inputs:
         for place in self._numbers:
             x[place] = np.array(columns[self._columns[place]], dtype=np.float64)
         for place, codes in self._texts:
-            x[place] = list(map(codes.__getitem__, columns[self._columns[place]]))
+            x[place] = np.fromiter(map(codes.__getitem__, columns[self._columns[place]]), np.float64, count)
         for place, part in self._times:
             times: list[Any] = columns[self._columns[place]]
-            x[place] = [NAN if time is None else part(time) for time in times]
+            found = map(part, times) if None not in times else (NAN if one is None else part(one) for one in times)
+            x[place] = np.fromiter(found, np.float64, count)
         for place, value in self._constants:
             x[place] = value
         return x
