@@ -119,7 +119,7 @@ def replay(  # noqa: PLR0913, PLR0917 - what is replayed, and how
 
     plan = Plan(case=case, approve=approve.value, in_process=in_process, **dict(played))
     done: list[Step] = []
-    with Live(console=out, refresh_per_second=4) as live:
+    with Live("A first model is trained …", console=out, refresh_per_second=4) as live:
 
         def show(step: "Step") -> None:
             done.append(step)
