@@ -35,6 +35,7 @@ from serving.engine.plan import Plan
 from serving.engine.scoring import Array
 from serving.engine.structure import ARRAYS_FILE, STRUCTURE_FILE, Calibrator, Input, Isotonic, Link, Sigmoid, Structure
 from serving.records import Rows
+from tasks.features.categories import CategoryCodes
 from tasks.features.inputs import ContractInputs
 from tasks.files import sha256, write_whole
 from tasks.records import Candidate
@@ -140,7 +141,7 @@ def _read(pipeline: Any, candidate: Candidate, contract: Contract) -> tuple[list
         inputs = one_hot_inputs(steps, encode, contract)
         return inputs, read_linear(model, encode, inputs, by_column=_by_column(pipeline, contract))
     if type(model) in _FORESTS:
-        inputs = ordinal_inputs(steps, encode, contract, lambda frame: pipeline[:-1].transform(frame).to_numpy())
+        inputs = ordinal_inputs(steps, encode, contract, lambda frame: np.asarray(pipeline[:-1].transform(frame)))
         return inputs, read_forest(model, classes=len(candidate.classes))
     inputs = ordinal_inputs(
         steps, encode, contract, lambda frame: model._preprocess_X(pipeline[:-1].transform(frame), reset=False)
@@ -148,10 +149,11 @@ def _read(pipeline: Any, candidate: Candidate, contract: Contract) -> tuple[list
     return inputs, read_boosting(model, inputs)
 
 
-def _steps(pipeline: Any) -> tuple[ContractInputs, ColumnTransformer, Any]:
+def _steps(pipeline: Any) -> tuple[ContractInputs, Any, Any]:
     kinds = [type(step) for _, step in pipeline.steps] if type(pipeline) is Pipeline else [type(pipeline)]
-    known = (*_BOOSTING, *_FORESTS, *_LINEAR)
-    if kinds[:-1] != [ContractInputs, ColumnTransformer] or kinds[-1] not in known:
+    trees, linear = (*_BOOSTING, *_FORESTS), _LINEAR
+    known = kinds[:-1] == [ContractInputs, ColumnTransformer] and kinds[-1] in (*trees, *linear)
+    if not known and not (kinds[:-1] == [ContractInputs, CategoryCodes] and kinds[-1] in trees):
         raise NotRecognised(f"it is made of {', '.join(kind.__name__ for kind in kinds)}")
     steps, encode, model = (step for _, step in pipeline.steps)
     return steps, encode, model

@@ -18,6 +18,7 @@ from serving.engine.inputs import Inputs
 from serving.engine.scoring import Array
 from serving.engine.structure import Calendar, Constant, Input, Number, Text
 from serving.records import Rows, Value
+from tasks.features.categories import CategoryCodes
 from tasks.features.inputs import ContractInputs
 
 Matrix = Callable[[pd.DataFrame], Array]
@@ -27,8 +28,14 @@ _NOBODY = "\x00 a text that no row of training had"
 _EARLIEST = datetime(2023, 1, 1)  # noqa: DTZ001 - a contract's times are wall clocks
 
 
-def ordinal_inputs(steps: ContractInputs, encode: ColumnTransformer, contract: Contract, matrix: Matrix) -> list[Input]:
+def ordinal_inputs(
+    steps: ContractInputs, encode: CategoryCodes | ColumnTransformer, contract: Contract, matrix: Matrix
+) -> list[Input]:
     """The inputs of trees: a number for each category, the rest as it is. Raises NotRecognised."""
+    if isinstance(encode, CategoryCodes):
+        _must(encode.strings == steps.strings, "other columns for `categories`")
+        return _asked(steps, encode.encoder_.categories_ if steps.strings else [], contract, matrix)
+    # What was trained before there were CategoryCodes.
     encoder = _fitted(encode, "categories", OrdinalEncoder, steps.strings)
     rest = _fitted(encode, "remainder", FunctionTransformer, _others(steps))
     _must(rest is None or rest.func is None, "a remainder that is changed")

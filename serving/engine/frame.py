@@ -1,6 +1,6 @@
 """Checked rows as the table a pipeline is given, with the values that offline scoring reads; and back."""
 
-from typing import Any
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -9,10 +9,13 @@ from configs.case import ColumnType, Contract
 from serving.records import Rows, Value
 
 
-def frame_of(rows: Rows, contract: Contract) -> pd.DataFrame:
-    """One column for each feature of the contract; pipelines pick theirs."""
+def frame_of(rows: Rows, contract: Contract, features: Collection[str] | None = None) -> pd.DataFrame:
+    """One column for each feature of the contract, or for these of them, in the contract's order."""
     columns = zip(contract.features, rows.columns, strict=True)
-    return pd.DataFrame({name: _array(contract.columns[name].type, values) for name, values in columns})
+    wanted = contract.features if features is None else features
+    return pd.DataFrame(
+        {name: _column(contract.columns[name].type, values) for name, values in columns if name in wanted}
+    )
 
 
 def rows_of(frame: pd.DataFrame, contract: Contract) -> Rows:
@@ -24,9 +27,11 @@ def rows_of(frame: pd.DataFrame, contract: Contract) -> Rows:
     return Rows(len(frame), columns, [None] * len(frame), [None] * len(frame))
 
 
-def _array(kind: ColumnType, values: list[Value]) -> np.ndarray:
-    types: dict[ColumnType, Any] = {ColumnType.string: object, ColumnType.timestamp: "datetime64[us]"}
-    return np.array(values, dtype=types.get(kind, np.float64))
+def _column(kind: ColumnType, values: list[Value]) -> np.ndarray | pd.Series:
+    if kind is ColumnType.string:
+        # As objects: pandas' own kind of text takes longer to make than a model takes to answer a row.
+        return pd.Series(values, dtype=object)
+    return np.array(values, dtype="datetime64[us]" if kind is ColumnType.timestamp else np.float64)
 
 
 def _values(kind: ColumnType, column: pd.Series) -> list[Value]:

@@ -24,6 +24,7 @@ TRUSTED_TYPES = (
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
     "sklearn.utils.validation.check_array",
+    "tasks.features.categories.CategoryCodes",
     "tasks.features.inputs.ContractInputs",
 )
 """Types a model of ours may be made of, beyond those skops trusts itself. Never extended from a file."""
@@ -61,7 +62,8 @@ def score(model: Any, frame: pd.DataFrame, candidate: Candidate) -> np.ndarray:
     Binary: probability of the positive label, shape (n,). Multiclass: probabilities in the order of
     `candidate.classes`, shape (n, k). Regression: the number, shape (n,).
     """
-    inputs = frame.loc[:, list(candidate.features)]
+    features = list(candidate.features)
+    inputs = frame if frame.columns.tolist() == features else frame.loc[:, features]
     if not candidate.classes:
         return np.asarray(model.predict(inputs), dtype=np.float64)
     probabilities = np.asarray(model.predict_proba(inputs), dtype=np.float64)

@@ -1,6 +1,6 @@
 """From contract columns to model inputs: the first step of every pipeline, so serving cannot do it differently."""
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,12 @@ from configs.errors import ConfigError
 from configs.params import FeatureParams
 
 _PARTS = {
-    "minute_of_day": lambda time: time.dt.hour * 60 + time.dt.minute,
-    "hour": lambda time: time.dt.hour,
-    "weekday": lambda time: time.dt.dayofweek,
-    "day_of_month": lambda time: time.dt.day,
-    "day_of_year": lambda time: time.dt.dayofyear,
-    "month": lambda time: time.dt.month,
+    "minute_of_day": lambda time: time.hour * 60 + time.minute,
+    "hour": lambda time: time.hour,
+    "weekday": lambda time: time.dayofweek,
+    "day_of_month": lambda time: time.day,
+    "day_of_year": lambda time: time.dayofyear,
+    "month": lambda time: time.month,
 }
 
 
@@ -48,12 +48,15 @@ class ContractInputs(TransformerMixin, BaseEstimator):  # type: ignore[misc] # s
         missing = [name for name in self.feature_names_in_ if name not in frame]
         if missing:
             raise ValueError(f"columns are missing: {', '.join(missing)}")
-        columns = {name: _text(frame[name]) for name in self.strings}
-        columns |= {name: frame[name].astype("float64") for name in self.numbers}
+        # Arrays of one kind at a time: of one row, which is what a user sends, pandas would take longer than a model.
+        texts = {name: _text(frame[name]) for name in self.strings}
+        numbers: dict[str, Any] = {name: _number(frame[name]) for name in self.numbers}
         for name, parts in self.calendar.items():
             time = _time(frame[name])
-            columns |= {f"{name}_{part}": _PARTS[part](time).astype("float64") for part in parts}
-        return pd.DataFrame(columns | dict.fromkeys(self.empty_, 0.0), index=frame.index)
+            numbers |= {f"{name}_{part}": _PARTS[part](time).astype("float64") for part in parts}
+        numbers |= dict.fromkeys(self.empty_, 0.0)
+        tables = [pd.DataFrame(texts, frame.index, dtype=object), pd.DataFrame(numbers, frame.index)]
+        return pd.concat(tables, axis=1) if texts else tables[1]
 
     def get_feature_names_out(self, _names: object = None) -> np.ndarray:
         """Names of the model inputs, in order."""
@@ -61,13 +64,18 @@ class ContractInputs(TransformerMixin, BaseEstimator):  # type: ignore[misc] # s
         return np.array([*self.strings, *self.numbers, *parts], dtype=object)
 
 
-def _time(values: pd.Series) -> pd.Series:
+def _time(values: pd.Series) -> Any:
     # Told nothing, pandas takes the format of the first text for all: 02:00:00 beside 02:00:00.5 would raise.
-    return pd.to_datetime(values, format=None if values.dtype.kind == "M" else "ISO8601")
+    return (values if values.dtype.kind == "M" else pd.to_datetime(values, format="ISO8601")).array
 
 
-def _text(values: pd.Series) -> pd.Series:
-    return values.astype("object").where(values.notna(), np.nan)
+def _number(values: pd.Series) -> np.ndarray:
+    return (values if values.dtype == np.float64 else values.astype("float64")).to_numpy()
+
+
+def _text(values: pd.Series) -> np.ndarray:
+    texts = values.to_numpy(dtype=object)
+    return np.where(pd.isna(texts), np.nan, texts)
 
 
 def used_features(case: Case, features: FeatureParams) -> tuple[str, ...]:

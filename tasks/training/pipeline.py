@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -13,15 +12,13 @@ from sklearn.ensemble import (
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from configs.case import Case, Problem
 from configs.errors import ConfigError
 from configs.params import FeatureParams, TrainingParams
+from tasks.features.categories import CategoryCodes
 from tasks.features.inputs import ContractInputs, contract_inputs
-
-_MOST_CATEGORIES = 254
-"""Gradient boosting takes at most 255 categories, one of which stands for the rare ones."""
 
 _ESTIMATORS = {
     "hist_gradient_boosting": (HistGradientBoostingClassifier, HistGradientBoostingRegressor),
@@ -35,12 +32,13 @@ def build_pipeline(case: Case, features: FeatureParams, training: TrainingParams
     inputs = contract_inputs(case, features)
     fixed: dict[str, Any] = {}
     if training.estimator == "linear":
-        encode = _one_hot(inputs)
+        encode: Any = _one_hot(inputs)
     elif training.estimator == "random_forest":
-        encode, fixed = _ordinal(inputs), {"n_jobs": 1}
+        encode, fixed = CategoryCodes(inputs.strings), {"n_jobs": 1}
     else:
         # Early stopping would hold back a random tenth, which on rows ordered in time judges the past by the future.
-        encode, fixed = _ordinal(inputs), {"early_stopping": False, "categorical_features": list(inputs.strings)}
+        texts_first = [*range(len(inputs.strings))]
+        encode, fixed = CategoryCodes(inputs.strings), {"early_stopping": False, "categorical_features": texts_first}
     estimator = _estimator(case, training.estimator, {**fixed, **training.settings, "random_state": seed})
     return Pipeline([("inputs", inputs), ("encode", encode), ("model", estimator)])
 
@@ -52,19 +50,6 @@ def _estimator(case: Case, name: str, settings: dict[str, Any]) -> Any:
         known = ", ".join(sorted(chosen().get_params()))
         raise ConfigError(f"params.yaml: {chosen.__name__} has no setting `{unknown[0]}`; it has {known}.")
     return chosen(**settings)
-
-
-def _ordinal(inputs: ContractInputs) -> ColumnTransformer:
-    encoder = OrdinalEncoder(
-        handle_unknown="use_encoded_value",
-        unknown_value=np.nan,
-        encoded_missing_value=np.nan,
-        max_categories=_MOST_CATEGORIES,
-    )
-    transformer = ColumnTransformer(
-        [("categories", encoder, list(inputs.strings))], remainder="passthrough", verbose_feature_names_out=False
-    )
-    return transformer.set_output(transform="pandas")
 
 
 def _one_hot(inputs: ContractInputs) -> ColumnTransformer:

@@ -52,7 +52,7 @@ def test_a_subclass_of_what_training_builds_is_not_recognised() -> None:
     model = fitted(BOOSTING)
     kept: ContractInputs = model.model.steps[0][1]
     changed = refitted(model, ("inputs", Inputs(kept.strings, kept.numbers, kept.calendar)))
-    assert reason(model, changed).startswith("it is made of Inputs, ColumnTransformer")
+    assert reason(model, changed).startswith("it is made of Inputs, CategoryCodes")
 
 
 def test_a_further_step_is_not_recognised() -> None:
@@ -91,13 +91,31 @@ def test_encoders_that_training_does_not_build_are_not_recognised() -> None:
     assert reason(model, changed) == "it has `numbers` in a StandardScaler"
 
 
+def encoded_as_before(model: Fitted, **how: Any) -> ColumnTransformer:
+    """How texts were encoded before there were CategoryCodes."""
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", **how)
+    parts = [("categories", encoder, model.model.steps[1][1].strings)]
+    encode = ColumnTransformer(parts, remainder="passthrough", verbose_feature_names_out=False)
+    return encode.set_output(transform="pandas")
+
+
+def test_a_model_from_before_there_were_category_codes_has_the_plan_it_had() -> None:
+    model = fitted(BOOSTING)
+    encode = encoded_as_before(model, unknown_value=np.nan, encoded_missing_value=np.nan, max_categories=254)
+    by_name = clone(model.model.steps[2][1]).set_params(categorical_features=encode.transformers[0][2])
+    found = compile_plan(refitted(model, ("encode", encode), ("model", by_name)), model.candidate, model.case.contract)
+    now = compile_plan(refitted(model), model.candidate, model.case.contract)
+    assert isinstance(found, CompiledPlan)
+    assert isinstance(now, CompiledPlan)
+    assert found.structure == now.structure
+    assert {name: one.tobytes() for name, one in found.arrays.items()} == {
+        name: one.tobytes() for name, one in now.arrays.items()
+    }
+
+
 def test_an_encoder_that_codes_unknown_texts_as_numbers_is_compiled_as_it_is() -> None:
     model = fitted(FOREST)
-    kept = model.model.steps[1][1]
-    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-7, encoded_missing_value=-3)
-    encode = ColumnTransformer(
-        [("categories", encoder, kept.transformers[0][2])], remainder="passthrough", verbose_feature_names_out=False
-    ).set_output(transform="pandas")
+    encode = encoded_as_before(model, unknown_value=-7, encoded_missing_value=-3)
     found = compile_plan(refitted(model, ("encode", encode)), model.candidate, model.case.contract)
     assert isinstance(found, CompiledPlan)
     variety = next(one for one in found.structure.inputs if getattr(one, "feature", "") == "variety")
