@@ -74,10 +74,11 @@ class ServedCase:
             raise Unavailable(_NONE_READY)
         if version is None and (arms.challenger is None or not arms.share):
             return await self._ask(arms, (arms.champion, Role.champion, None), rows)
-        parts: list[Part] = []
-        for choice in self._choices(arms, rows, request_id, version):
-            parts += await self._ask(arms, choice, rows)
-        return parts
+        choices = self._choices(arms, rows, request_id, version)
+        if len(choices) == 1:
+            return await self._ask(arms, choices[0], rows)
+        asked = await asyncio.gather(*(self._ask(arms, choice, rows) for choice in choices))
+        return [part for parts in asked for part in parts]
 
     def _choices(self, arms: Arms, rows: Rows, request_id: str, version: str | None) -> list[Choice]:
         assert arms.champion

@@ -138,7 +138,7 @@ class Shadow:
         began = time.perf_counter()
         rows = _together([drawn.rows for drawn in batch])
         try:
-            scores = await _scored(arm.engine, rows)
+            scores = await _scored(arm.engine, rows, patient=True)
         except Exception:  # a challenger that fails in the shadow is counted and seen, and disturbs nobody
             log.exception("%s: version %s failed in the shadow", served.case.name, arm.version)
             self._metrics.shadow_dropped[(served.case.name,)] += rows.count
@@ -191,9 +191,9 @@ def _drawn(batch: list[Answered], arms: Arms) -> list[_Drawn]:
     return found
 
 
-async def _scored(engine: Engine, rows: Rows) -> Scores:
+async def _scored(engine: Engine, rows: Rows, *, patient: bool = False) -> Scores:
     """A finite score for each row. Raises what the model raises, or ValueError."""
-    scores = engine.score(rows) if engine.immediate else await engine.submit(rows)
+    scores = engine.score(rows) if engine.immediate else await engine.submit(rows, patient=patient)
     if len(scores) != rows.count or not finite(scores):
         raise ValueError("it gave no finite number for each row")
     return scores

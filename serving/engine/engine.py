@@ -30,8 +30,8 @@ class Engine(Protocol):
     def score(self, rows: Rows) -> Scores:
         """Scores of the rows; only an immediate engine."""
 
-    async def submit(self, rows: Rows) -> Scores:
-        """Scores of the rows, in their turn. Raises Unavailable when too many are waiting."""
+    async def submit(self, rows: Rows, *, patient: bool = False) -> Scores:
+        """Scores of the rows, in their turn; patient ones let others go first. Raises Unavailable if too many wait."""
 
     def close(self) -> None:
         """Let go of threads and memory."""

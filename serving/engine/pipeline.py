@@ -1,8 +1,10 @@
 """The engine for any pipeline: it answers itself, in micro-batches, with the code that offline scoring runs.
 
-A batch of 64 rows costs little more than one row, so a batch is made of whatever came while the one before it ran:
-nobody waits for a timer, and an idle engine answers at once. One thread of the process predicts, for all engines in
-turn; two would fight for the interpreter, and both be slower.
+A batch of 64 rows costs little more than one row, so a batch is made of whatever came while the one before it ran,
+and an idle engine answers at once. Clients that have just been answered ask again in a moment: for a fraction of the
+time a batch takes they are waited for, or half of them would always miss the batch of the other half. One thread of
+the process predicts, for all engines in turn; two would fight for the interpreter, and both be slower. Patient rows,
+which nobody waits for, have their turn when no others want one, or after a while.
 
 Boosting and forests answer a row with the same bits in any company. Dense linear models do not, here as in offline
 scoring: the matrix product of BLAS adds up in an order that depends on the number of rows, which moves a last bit now
@@ -12,6 +14,7 @@ and then.
 import asyncio
 import logging
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,6 +39,10 @@ CANDIDATE_FILE = "candidate.json"
 _ROWS_A_BATCH = 1024
 _MOST_WAITING = 20_000
 """Rows; at 10,000 rows a second the last of them waits two seconds."""
+_GATHER = 0.25
+"""Of the time a batch took: how long the next one waits for as many requests as there were."""
+_PATIENCE = 0.5
+"""Seconds after which patient rows have a turn among the others."""
 _REPLACED = "This model was just replaced; try again."
 
 
@@ -51,6 +58,8 @@ class PipelineEngine:
 
     kind = "pipeline"
     immediate = False
+    gather_seconds = 0.005
+    """No batch waits longer for company."""
 
     def __init__(
         self,
@@ -68,6 +77,8 @@ class PipelineEngine:
         self._model, self._candidate, self._contract = model, candidate, contract
         self._rows_a_batch, self._most_waiting = rows_a_batch, most_waiting
         self._queue: deque[_Asked] = deque()
+        self._patient: deque[_Asked] = deque()
+        self._company, self._gathers_until = 0, 0.0
         self._closed = False
         self._lock = threading.Lock()
 
@@ -81,7 +92,7 @@ class PipelineEngine:
         """Refused: whoever waits here would hold up everybody."""
         raise TypeError(f"a pipeline is asked with `submit`, not with `score` ({rows.count} rows)")
 
-    async def submit(self, rows: Rows) -> Scores:
+    async def submit(self, rows: Rows, *, patient: bool = False) -> Scores:
         """Scores of the rows, with the next batch. Raises Unavailable when too many are waiting, or it was closed."""
         loop = asyncio.get_running_loop()
         asked = _Asked(rows, loop, loop.create_future())
@@ -90,33 +101,44 @@ class PipelineEngine:
                 raise Unavailable(_REPLACED, retry_after=0.1)
             if self.waiting and self.waiting + rows.count > self._most_waiting:
                 raise Unavailable(f"{self.waiting} rows are waiting already; try again in a moment.")
-            self._queue.append(asked)
+            (self._patient if patient else self._queue).append(asked)
             self.waiting += rows.count
-        predict_thread().due(self)
+        predict_thread().due(self, patient=patient)
         return await asked.answer
 
     def close(self) -> None:
         """Take no more rows, and refuse those that wait."""
         with self._lock:
             self._closed = True
-            waiting, self.waiting = [*self._queue], 0
+            waiting, self.waiting = [*self._queue, *self._patient], 0
             self._queue.clear()
+            self._patient.clear()
         _deliver([(asked, Unavailable(_REPLACED, retry_after=0.1)) for asked in waiting])
 
-    def answer_next(self) -> bool:
-        """Answer one batch; whether more are waiting. Only the predict thread calls this."""
-        batch = self._next_batch()
-        if batch:
-            _deliver(self._answers(batch))
-        return bool(self._queue)
+    def gathers(self) -> float:
+        """Seconds that the next batch should still wait for company."""
+        return 0.0 if len(self._queue) >= self._company else self._gathers_until - time.monotonic()
 
-    def _next_batch(self) -> list[_Asked]:
+    def answer_next(self, *, patient: bool = False) -> bool:
+        """Answer one batch; whether more of them are waiting. Only the predict thread calls this."""
+        queue = self._patient if patient else self._queue
+        if batch := self._next_batch(queue):
+            began = time.monotonic()
+            answers = self._answers(batch)
+            if not patient:
+                now = time.monotonic()
+                self._gathers_until = now + min(_GATHER * (now - began), self.gather_seconds)
+                self._company = min(len(batch) + len(queue), self._rows_a_batch)
+            _deliver(answers)
+        return bool(queue)
+
+    def _next_batch(self, queue: deque[_Asked]) -> list[_Asked]:
         """The requests that came first, up to a bounded number of rows, but at least one of them."""
         batch: list[_Asked] = []
         rows = 0
         with self._lock:
-            while self._queue and (not batch or rows + self._queue[0].rows.count <= self._rows_a_batch):
-                asked = self._queue.popleft()
+            while queue and (not batch or rows + queue[0].rows.count <= self._rows_a_batch):
+                asked = queue.popleft()
                 self.waiting -= asked.rows.count
                 if not asked.answer.cancelled():  # a client that has gone costs nothing
                     batch.append(asked)
@@ -139,7 +161,8 @@ class PipelineEngine:
         if self.on_batch:
             self.on_batch(rows.count)
         with np.errstate(all="ignore"):
-            found: Scores = score(self._model, frame_of(rows, self._contract), self._candidate).tolist()
+            frame = frame_of(rows, self._contract, self._candidate.features)
+            found: Scores = score(self._model, frame, self._candidate).tolist()
         return found
 
 
@@ -151,26 +174,45 @@ class PredictThread:
 
     def __init__(self) -> None:
         self._due: deque[PipelineEngine] = deque()
+        self._patient: dict[PipelineEngine, float] = {}
+        """Since when they wait, in that order."""
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="predict", daemon=True).start()
 
-    def due(self, engine: PipelineEngine) -> None:
+    def due(self, engine: PipelineEngine, *, patient: bool = False) -> None:
         """Let the engine have a turn, if it is not waiting for one."""
         with self._changed:
-            if engine not in self._due:
+            if patient:
+                self._patient.setdefault(engine, time.monotonic())
+            elif engine not in self._due:
                 self._due.append(engine)
-                self._changed.notify()
+            elif engine.gathers() > 0:
+                return
+            self._changed.notify()
 
     def _run(self) -> None:
         # OpenMP counts the threads of each calling thread by itself, so this thread has to say it.
         with threadpool_limits(1):
             while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._due)
-                    engine = self._due.popleft()
-                if engine.answer_next():
-                    self.due(engine)
+                engine, patient = self._next()
+                if engine.answer_next(patient=patient):
+                    self.due(engine, patient=patient)
                 del engine  # an engine that left service must not live until the next one has a turn
+
+    def _next(self) -> "tuple[PipelineEngine, bool]":
+        """Whose turn it is, and whether it is the turn of its patient rows; waits until there is one."""
+        with self._changed:
+            while True:
+                oldest = next(iter(self._patient), None)
+                if oldest and (not self._due or time.monotonic() - self._patient[oldest] > _PATIENCE):
+                    del self._patient[oldest]
+                    return oldest, True
+                gathering = [(engine.gathers(), engine) for engine in self._due]
+                for left, engine in gathering:
+                    if left <= 0:
+                        self._due.remove(engine)
+                        return engine, False
+                self._changed.wait(min((left for left, _ in gathering), default=None))
 
 
 @cache

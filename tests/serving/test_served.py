@@ -35,7 +35,7 @@ class Constant:
             raise self._score
         return [self._score] * rows.count
 
-    async def submit(self, rows: Rows) -> Sequence[float]:
+    async def submit(self, rows: Rows, *, patient: bool = False) -> Sequence[float]:
         await asyncio.sleep(self._seconds)
         return self.score(rows)
 

@@ -241,6 +241,76 @@ def test_engines_take_turns(model: Fitted) -> None:
     assert order == ["first", "first", "second", "first", "second"]
 
 
+def test_those_who_were_just_answered_are_waited_for(model: Fitted, gate: Gate) -> None:
+    async def work() -> None:
+        engine, asked = engine_of(model, gate), parts(model.rows, *[1] * 6)
+        engine.gather_seconds = LONG
+        tasks = await behind_a_closed_gate(gate, engine, asked)
+        await asyncio.sleep(0.8)  # a batch that takes so long is worth a fifth of a second
+        gate.open()
+        await tasks[0]
+        await asyncio.gather(engine.submit(asked[0]), *tasks[1:])
+
+    run(work())
+    assert gate.batches == [1, 6]
+
+
+def test_nobody_is_waited_for_longer_than_a_moment(model: Fitted, gate: Gate) -> None:
+    async def work() -> float:
+        tasks = await behind_a_closed_gate(gate, engine_of(model, gate), parts(model.rows, *[1] * 9))
+        await asyncio.sleep(1.2)
+        gate.open()
+        await tasks[0]
+        began = time.monotonic()
+        await asyncio.gather(*tasks[1:])  # the first one does not come back
+        return time.monotonic() - began
+
+    assert run(work()) < 0.25 * 1.2
+    assert gate.batches == [1, 8]
+
+
+def test_patient_rows_let_the_others_go_first(model: Fitted) -> None:
+    first, second = Gate(model.model), Gate(model.model)
+    order: list[str] = []
+
+    async def work() -> None:
+        engines = [engine_of(model, gate, rows_a_batch=1) for gate in (first, second)]
+        engines[0].on_batch = lambda rows: order.append("first")
+        engines[1].on_batch = lambda rows: order.append("second" if rows == 1 else "patient")
+        tasks = await behind_a_closed_gate(first, engines[0], parts(model.rows, 1))
+        tasks += [asyncio.create_task(engines[1].submit(model.rows.take([0, 1]), patient=True))]
+        await asyncio.sleep(0)
+        tasks += [asyncio.create_task(engines[place].submit(model.rows.take([0]))) for place in (0, 1, 0)]
+        await asyncio.sleep(0)
+        second.open()
+        await let_through(first, tasks)
+
+    run(work())
+    assert order == ["first", "first", "second", "first", "patient"]
+
+
+def test_patient_rows_have_a_turn_after_a_while_however_many_others_come(model: Fitted, gate: Gate) -> None:
+    gate.open()
+
+    async def others(engine: PipelineEngine, until: asyncio.Event) -> None:
+        while not until.is_set():
+            await engine.submit(model.rows.take([0]))
+
+    async def work() -> float:
+        engine, answered = engine_of(model, gate), asyncio.Event()
+        busy = [asyncio.create_task(others(engine, answered)) for _ in range(4)]
+        await gate.until_busy()
+        began = time.monotonic()
+        await engine.submit(model.rows.take(range(50)), patient=True)
+        waited = time.monotonic() - began
+        answered.set()
+        await asyncio.gather(*busy)
+        return waited
+
+    assert run(work()) < 2.0
+    assert 50 in gate.batches
+
+
 def test_what_counts_batches_is_told_their_rows(model: Fitted, gate: Gate) -> None:
     told: list[int] = []
 
