@@ -160,8 +160,12 @@ class Connection(HttpToolsProtocol):
         """
         self._ending = True
         if self.cycle is None or self.cycle.response_complete:
-            self.loop.call_later(_LAST_REQUEST_SECONDS, super().shutdown)
+            self.loop.call_later(_LAST_REQUEST_SECONDS, self._leave)
         else:
+            super().shutdown()
+
+    def _leave(self) -> None:
+        if self._short is None:  # what is being read is answered first, and its answer is the last
             super().shutdown()
 
 

@@ -22,7 +22,7 @@ class Guard:
         self.door = door
         self._limits = limits
         self._pace = Pace(limits.requests_per_second and limits.requests_per_second / workers)
-        self._most_bytes = int(limits.body_mb * 1024 * 1024)
+        self.most_bytes = int(limits.body_mb * 1024 * 1024)
 
     def hold_back(self, in_flight: int) -> None:
         """Raises Unavailable when more requests are under way than a worker should hold."""
@@ -38,7 +38,7 @@ class Guard:
     async def body(self, receive: Receive, headers: Headers) -> bytes:
         """The whole body. Raises TooLarge; a client that takes too long is disconnected (`serving.connection`)."""
         announced = headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self._most_bytes:
+        if announced.isdigit() and int(announced) > self.most_bytes:
             raise self._too_large()
         message = await receive()
         body: bytes = message.get("body", b"")
@@ -52,7 +52,7 @@ class Guard:
                 raise BadRequest("The client went away before its request was whole.")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > self._most_bytes:
+            if size > self.most_bytes:
                 raise self._too_large()
             more = message.get("more_body", False)
         return b"".join(parts)

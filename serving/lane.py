@@ -47,6 +47,7 @@ class Lane:
         self._inference = inference
         self._guard = guard
         self._metrics = inference.metrics
+        self._most_bytes = min(MOST_BYTES, guard.most_bytes)
         self._paths = {path.encode(): (path, target) for path, target in application.targets.items()}
         self._turn: list[_Waiting] = []
 
@@ -59,7 +60,7 @@ class Lane:
             and found[1][1].served.arms.immediate
             and not self._inference.ledger.waits_for_disk
             and length.isdigit()
-            and int(length) <= MOST_BYTES
+            and int(length) <= self._most_bytes
         )
 
     def take(self, asker: Asker, url: bytes, request: Request) -> None:

@@ -1,5 +1,6 @@
 """What a worker tells of itself: to the other workers, to Prometheus, and to a person who asks who answers."""
 
+import asyncio
 import json
 import os
 import resource
@@ -30,9 +31,9 @@ class Reporter:
         self._price = project.place.gateway.price_per_hour
         self._started = time.time()
 
-    def publish(self) -> None:
-        """Leave this worker's report for the others."""
-        exposition.publish(self._folder, self._worker, self._own())
+    async def publish(self) -> None:
+        """Leave this worker's report for the others; a disk that takes its time holds up no request."""
+        await asyncio.to_thread(exposition.publish, self._folder, self._worker, self._own())
 
     def prometheus(self) -> bytes:
         """The page of all workers together."""

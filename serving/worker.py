@@ -127,7 +127,7 @@ class Worker:
             self.door.look()
         except ConfigError:
             log.exception("the keys cannot be read; those read before still hold")
-        self.reporter.publish()
+        await self.reporter.publish()
 
 
 def _keys(project: Project, place: Place) -> Path | None:

@@ -67,7 +67,7 @@ class OnePage:
 class Stage:
     """A server for the bikes, with its log; `shorts` are the requests that went the short way."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, limits: GatewayLimits | None = None, **settings: Any) -> None:
         case = Project(ROOT).case("bikes")
         self.folder = folder / "log"
         self.ledger = Ledger(self.folder, "w0", logged_cases([case]), GatewayLog.model_validate(settings))
@@ -75,7 +75,7 @@ class Stage:
         self.inference = Inference([case], self.ledger, self.metrics, max_rows=100)
         self.served = self.inference.desks["bikes"].served
         self.served.arms = Arms(Arm("7", Same()))
-        guard = Guard(Door(None), GatewayLimits(), 1)
+        guard = Guard(Door(None), limits or GatewayLimits(), 1)
         application = Application(self.inference, cast("Pages", OnePage()), guard, None)
         self.lane = Lane(application, self.inference, guard)
         self.shorts = 0
@@ -250,6 +250,18 @@ def test_what_needs_care_goes_the_long_way(stage: Stage, bike: dict[str, Any]) -
     stage.run(play)
 
 
+def test_no_way_takes_more_than_a_place_allows(tmp_path: Path, bike: dict[str, Any]) -> None:
+    body = orjson.dumps(bike)
+    stage = Stage(tmp_path, GatewayLimits(body_mb=(len(body) + 1) / 2**20))
+
+    async def play(client: Client) -> None:
+        assert (await client.ask(post(body)))[0][0] == 200
+        assert (await client.ask(post(body + b"  ")))[0][0] == 413
+        assert stage.shorts == 1
+
+    stage.run(play)
+
+
 def test_a_log_on_disk_before_the_answer_goes_the_long_way(tmp_path: Path, bike: dict[str, Any]) -> None:
     stage = Stage(tmp_path, durability="answer")
 
@@ -328,6 +340,20 @@ def test_a_client_is_told_that_the_worker_ends(stage: Stage, bike: dict[str, Any
 
     stage.run(play)
     assert stage.shorts == 2
+
+
+def test_a_request_that_is_on_its_way_when_the_worker_ends_is_answered(stage: Stage, bike: dict[str, Any]) -> None:
+    whole = post(orjson.dumps(bike))
+
+    async def play(client: Client) -> None:
+        await client.ask(whole[:-5], answers=0)
+        stage.server.should_exit = True
+        await asyncio.sleep(1.5)
+        ((status, headers, _),) = await client.ask(whole[-5:])
+        assert (status, headers[b"connection"]) == (200, b"close")
+
+    stage.run(play)
+    assert stage.shorts == 1
 
 
 def test_a_client_that_asks_for_nothing_is_left_after_a_while(stage: Stage, bike: dict[str, Any]) -> None:
