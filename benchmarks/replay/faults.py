@@ -71,7 +71,13 @@ def _noticed(calm: Days, found: Days) -> str:
         return f"not in {(found.steps[-1].at - PLANTED).days} days | - | - | -"
     first = new[0].as_of
     rows = sum(step.rows for step in found.steps if PLANTED < step.at <= first)
-    by = ", ".join(f"{one.monitor} ({', '.join(one.subjects[:2])})" for one in new if one.as_of == first)
+    anyway = {(one.monitor, name) for one in _alarms(calm.told) if one.as_of == first for name in one.subjects}
+    named = {
+        one.monitor: [name for name in one.subjects if (one.monitor, name) not in anyway]
+        for one in new
+        if one.as_of == first
+    }
+    by = ", ".join(f"{monitor} ({', '.join(names[:2])})" for monitor, names in named.items())
     done = dict.fromkeys(f"{action} ({rule})" for at, action, rule in found.told.acted if at == first)
     return f"{_hours(first)} | {rows:,} | {by} | {', '.join(done)}"
 
