@@ -25,7 +25,7 @@ def ground_truth(case: str = "flights", as_of: datetime | None = None) -> Triage
     A monitor that fails silences no other: its verdict is `unknown`, all else goes on, and the run ends red.
     """
     look = steps.look(case, as_of)
-    monitors = (steps.gather, steps.realise, steps.detect)
+    monitors = (steps.refer, steps.gather, steps.realise, steps.detect)
     ended: dict[str, State[Any]] = {step.name: step(look, return_state=True) for step in monitors}
     steps.settle(look, steps.failures(ended))
 

@@ -185,4 +185,5 @@ def test_labels_that_come_in_are_judged_and_triaged(watched: Project) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     said = Journal(watched).standing("bikes", LATER + timedelta(days=1))
     assert {Monitor.labels, Monitor.realised, Monitor.concept} <= set(said)
+    assert said[Monitor.concept].answer is not Answer.unknown, "a champion is judged before its drift was looked at"
     assert Journal(watched).figures("bikes", "realised", "mae")
