@@ -21,7 +21,8 @@ class ReferenceParams(Frozen):
     weeks: Annotated[int, Field(ge=1, le=104)] = 8
     """How many weeks `rolling` and `same_hours` go back; `last_year` takes so many around the same date."""
     expected: tuple[str, ...] = ()
-    """Features that drive expected change (weather, month): their drift is shown, and alarms nobody."""
+    """Features that drive expected change (weather, month): their drift is shown, and alarms nobody; that they are
+    missing hour after hour does."""
 
 
 class InputParams(Frozen):

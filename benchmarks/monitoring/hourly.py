@@ -139,9 +139,8 @@ def run(seed: int, plan: Plan) -> tuple[int | None, bool]:
     for now in range(begin, HOURS):
         shifts = {name: plan.shift} if now >= CHANGE else {}
         state = made.watch.take(state, START + timedelta(hours=now), hour(draw, made, plan.rows, shifts))
-        wealth = made.watch.wealth(state)
-        if made.watch.total(wealth) >= made.watch.log_threshold:
-            return now, made.watch.bets.columns[int(np.argmax(wealth))] == name
+        if made.watch.total(state) >= made.watch.log_threshold:
+            return now, made.watch.bets.columns[int(np.argmax(made.watch.wealth(state)))] == name
     return None, False
 
 

@@ -133,11 +133,9 @@ class Bets:
         ratios: Floats = slopes * sums[which] - costs * rows[which]
         return ratios
 
-    def by_column(self, log_sums: Floats) -> Floats:
+    def by_column(self, log_sums: Floats, log_weights: Floats) -> Floats:
         """The logarithm of each column's mean wealth."""
-        return np.array(
-            [_mixed(log_sums, self.log_weights, self.column == index) for index in range(len(self.columns))]
-        )
+        return np.array([_mixed(log_sums, log_weights, self.column == index) for index in range(len(self.columns))])
 
 
 Placed = tuple[bool, float, float, float, float]

@@ -8,6 +8,7 @@ of a column and over the columns, this exceeds `horizon / error_rate` within the
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 from pydantic import AwareDatetime
@@ -55,7 +56,19 @@ class Watch:
     bets: Bets
     params: HourlyParams
     expected: Collection[str] = ()
-    """Columns that drive expected change: shown, and alarm nobody."""
+    """Columns that drive expected change: their values are shown, and alarm nobody; that values are missing does."""
+
+    @cached_property
+    def _log_weights(self) -> Floats:
+        """Of each bet among those of its column that may alarm; minus infinity for the others."""
+        bets, columns = self.bets, self.bets.column
+        expected = np.array([column in self.expected for column in bets.columns])[columns]
+        missing = np.array([bets.readings[bet.reading].what == "missing" for bet in bets.bets])
+        weights = np.where(expected & ~missing, 0.0, np.exp(bets.log_weights))
+        whole = np.bincount(columns, weights=weights, minlength=len(bets.columns))
+        with np.errstate(divide="ignore"):
+            log_weights: Floats = np.log(weights) - np.log(np.where(whole > 0, whole, 1.0))[columns]
+        return log_weights
 
     @property
     def log_threshold(self) -> float:
@@ -87,21 +100,29 @@ class Watch:
 
     def wealth(self, state: Watched) -> Floats:
         """The logarithm of each column's mean wealth."""
+        return self._wealth(state, self.bets.log_weights)
+
+    def alarming(self, state: Watched) -> Floats:
+        """The same of the bets that may alarm."""
+        return self._wealth(state, self._log_weights)
+
+    def _wealth(self, state: Watched, log_weights: Floats) -> Floats:
         if not state.log_sums or state.bets != self.bets.digest:
             return np.full(len(self.bets.columns), -np.inf)
-        return self.bets.by_column(np.array(state.log_sums))
+        return self.bets.by_column(np.array(state.log_sums), log_weights)
 
-    def total(self, wealth: Floats) -> float:
-        """The logarithm of the mean over the columns that may alarm."""
-        mine = np.array([column not in self.expected for column in self.bets.columns])
-        return float(np.logaddexp.reduce(wealth[mine]) - np.log(mine.sum())) if mine.any() else -np.inf
+    def total(self, state: Watched) -> float:
+        """The logarithm of the mean over the columns, of what may alarm."""
+        columns = np.unique(self.bets.column[np.isfinite(self._log_weights)])
+        if not len(columns):
+            return -np.inf
+        return float(np.logaddexp.reduce(self.alarming(state)[columns]) - np.log(len(columns)))
 
     def verdict(self, case: str, state: Watched, as_of: datetime, start: datetime, rows: int) -> Verdict:
         """What is to be said of the hours in `[start, state.until)`, the newest, in the light of all before."""
-        wealth = self.wealth(state)
-        total = self.total(wealth)
+        total = self.total(state)
         alarm = total >= self.log_threshold
-        evidence = self._evidence(state, wealth, alarm=alarm)
+        evidence = self._evidence(state, alarm=alarm)
         return Verdict(
             case=case,
             monitor=Monitor.hourly,
@@ -137,20 +158,24 @@ class Watch:
             f"in at most {self.params.error_rate:.0%} of {days}-day spans.{late}"
         )
 
-    def _evidence(self, state: Watched, wealth: Floats, *, alarm: bool) -> tuple[Evidence, ...]:
-        told = [self._of_column(state, wealth, index, alarm=alarm) for index in np.argsort(-wealth, kind="stable")]
-        return tuple(entry for entry in told if entry is not None)
+    def _evidence(self, state: Watched, *, alarm: bool) -> tuple[Evidence, ...]:
+        wealth, alarming = self.wealth(state), self.alarming(state)
+        found = alarming >= self.log_threshold
+        gained = np.where(found, alarming, wealth)
+        told = [
+            self._of_column(state, index, gained[index], alarms=bool(found[index]), alarm=alarm)
+            for index in np.argsort(-gained, kind="stable")
+            if gained[index] >= self.log_threshold / 2
+        ]
+        return tuple(told)
 
-    def _of_column(self, state: Watched, wealth: Floats, index: int, *, alarm: bool) -> Evidence | None:
-        """What is held against a column; nothing where it gained nothing."""
-        gained = float(wealth[index])
+    def _of_column(self, state: Watched, index: int, gained: float, *, alarms: bool, alarm: bool) -> Evidence:
+        """What is held against a column: by bets that may alarm, if they found enough."""
         column = self.bets.columns[index]
-        found = gained >= self.log_threshold
-        if gained < self.log_threshold / 2:
-            return None
+        log_weights = self._log_weights if alarms else self.bets.log_weights
         mine = np.flatnonzero(self.bets.column == index)
-        best = mine[np.argmax(np.array(state.log_sums)[mine] + self.bets.log_weights[mine])]
-        bet, expected = self.bets.bets[best], column in self.expected
+        best = mine[np.argmax(np.array(state.log_sums)[mine] + log_weights[mine])]
+        bet = self.bets.bets[best]
         began = _EPOCH + round(state.since[best]) * HOUR
         return Evidence(
             subject=column,
@@ -158,15 +183,16 @@ class Watch:
             statistic=float(np.exp(min(gained, 700.0))),
             p_value=float(min(1.0, self.params.horizon_days * 24 / np.exp(min(gained, 700.0)))),
             effect=bet.shift if bet.up else -bet.shift,
-            alarm=found and alarm and not expected,
-            expected=found and expected,
+            alarm=alarms and alarm,
+            expected=not alarms and gained >= self.log_threshold,
             text=f"{_in_words(self.bets.readings[bet.reading], bet)} since about {began:%Y-%m-%d %H:%M}",
         )
 
     @property
     def _enough(self) -> Floats:
         """What each bet needs to alarm by itself."""
-        enough: Floats = self.log_threshold + np.log(len(self.bets.columns)) - self.bets.log_weights
+        weights = np.where(np.isfinite(self._log_weights), self._log_weights, self.bets.log_weights)
+        enough: Floats = self.log_threshold + np.log(len(self.bets.columns)) - weights
         return enough
 
 

@@ -74,10 +74,6 @@ def see(watch: Watch, grid: Grid, hours: range, state: Watched = NEW, **changes:
     return state
 
 
-def total(watch: Watch, state: Watched) -> float:
-    return watch.total(watch.wealth(state))
-
-
 @pytest.fixture(scope="module")
 def quiet(watch: Watch, grid: Grid) -> Watched:
     """Two days without a change."""
@@ -174,8 +170,8 @@ def test_an_alarm_ends_soon_after_its_cause(watch: Watch, grid: Grid, quiet: Wat
     alarmed = see(watch, grid, range(48, 120), quiet, heat=lambda _, x: x + 2.5)
     after = see(watch, grid, range(120, 144), alarmed)
 
-    assert total(watch, alarmed) >= watch.log_threshold
-    assert total(watch, after) < watch.log_threshold
+    assert watch.total(alarmed) >= watch.log_threshold
+    assert watch.total(after) < watch.log_threshold
 
 
 def test_an_expected_change_is_shown_and_alarms_nobody(watch: Watch, grid: Grid, quiet: Watched) -> None:
@@ -188,6 +184,18 @@ def test_an_expected_change_is_shown_and_alarms_nobody(watch: Watch, grid: Grid,
     assert not verdict.subjects
 
 
+def test_that_values_of_such_a_column_are_missing_is_not_expected(watch: Watch, grid: Grid, quiet: Watched) -> None:
+    patient = replace(watch, expected=("heat",))
+    state = see(
+        patient, grid, range(48, 54), quiet, heat=lambda draw, x: np.where(draw.random(len(x)) < 0.5, np.nan, x)
+    )
+    verdict = patient.verdict(CASE, state, START + 54 * HOUR, START + 48 * HOUR, 1200)
+
+    assert verdict.answer is Answer.alarm
+    assert verdict.subjects == ("heat",)
+    assert "missing" in verdict.text
+
+
 def test_a_small_reference_is_less_sure(grid: Grid) -> None:
     """What a reference of 300 rows may be wrong by is no change."""
     params = HourlyParams()
@@ -195,7 +203,7 @@ def test_a_small_reference_is_less_sure(grid: Grid) -> None:
     small = Watch(bets, params)
     state = see(small, grid, range(100))
 
-    assert total(small, state) < small.log_threshold
+    assert small.total(state) < small.log_threshold
 
 
 def test_a_shift_within_the_tolerance_is_not_looked_for(grid: Grid) -> None:
@@ -203,8 +211,8 @@ def test_a_shift_within_the_tolerance_is_not_looked_for(grid: Grid) -> None:
     bets = Bets.against(profile_of([rows(0, 20_000)], grid), grid, params.tolerance, params.error_rate)
     tolerant = Watch(bets, params)
 
-    assert total(tolerant, see(tolerant, grid, range(60), heat=lambda _, x: x + 1.25)) < tolerant.log_threshold
-    assert total(tolerant, see(tolerant, grid, range(60), heat=lambda _, x: x + 2.5)) >= tolerant.log_threshold
+    assert tolerant.total(see(tolerant, grid, range(60), heat=lambda _, x: x + 1.25)) < tolerant.log_threshold
+    assert tolerant.total(see(tolerant, grid, range(60), heat=lambda _, x: x + 2.5)) >= tolerant.log_threshold
 
 
 def test_no_bet_pays_on_the_reference_itself(watch: Watch, grid: Grid) -> None:
