@@ -66,7 +66,7 @@ class ModelLimits(Frozen):
     """And by how much in any case: in probability, or as a share of eight mean absolute errors for a regression."""
     shift: NotNegative = 0.1
     """How far the challenger's mean prediction may lie from where evaluation expected it, relative to the champion's;
-    on the same scale."""
+    on the same scale, and beyond what the hours of the evaluation differ by from one another."""
 
 
 class Costs(Frozen):

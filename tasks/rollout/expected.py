@@ -9,6 +9,9 @@ from tasks.evaluation.predictions import Floats
 from tasks.records import Record
 from tasks.rollout.losses import loss_of, row_costs, row_losses
 
+_FEWEST_HOURS = 24
+"""Of more than one row each, before their means say how they differ."""
+
 
 class Expected(Record):
     """On the rows on which challenger and champion were compared."""
@@ -24,6 +27,8 @@ class Expected(Record):
     deviation: float
     """Standard deviation of the champion's loss from row to row."""
     champion_cost: float | None = None
+    wavering: float = 0.0
+    """By how much the mean shift of an hour usually differs from `shift`: twice its standard deviation."""
 
 
 def expected(problem: Problem, table: pd.DataFrame, costs: Costs | None) -> Expected:
@@ -40,15 +45,27 @@ def expected(problem: Problem, table: pd.DataFrame, costs: Costs | None) -> Expe
     if costs:
         chances = champion["probability"].to_numpy(np.float64)
         spent = row_costs(costs, chances, known["label"].to_numpy(np.float64))
+    moved = shifts(problem, champion, challenger, scale)
     return Expected(
         rows=len(known),
         disagreement=float(distances(problem, champion, challenger, scale).mean()),
-        shift=float(shifts(problem, champion, challenger, scale).mean()),
+        shift=float(moved.mean()),
         scale=scale,
         champion_loss=float(losses.mean()),
         deviation=float(losses.std()),
         champion_cost=None if spent is None else float(spent.mean()),
+        wavering=_wavering(moved, known["event_time"]),
     )
+
+
+def _wavering(moved: Floats, event_time: pd.Series) -> float:
+    """Rows of one hour resemble each other, in their weather or their users: of that, what chance does not explain."""
+    hours = pd.Series(moved).groupby(pd.to_datetime(event_time, utc=True).dt.floor("h").to_numpy())
+    found = hours.agg(["mean", "var", "size"]).dropna()
+    if len(found) < _FEWEST_HOURS:
+        return 0.0
+    by_chance = float((found["var"] / found["size"]).mean())
+    return 2 * float(np.sqrt(max(float(found["mean"].var()) - by_chance, 0.0)))
 
 
 def distances(problem: Problem, champion: pd.DataFrame, challenger: pd.DataFrame, scale: float) -> Floats:

@@ -109,12 +109,12 @@ class Gates:
     def _shift(self, seen: Seen) -> Reason:
         moved = seen.shifts - self.expected.shift
         both = Loss("shift", 2.0, -2.0)
-        bound = self.params.model.shift
+        bound = min(1.9, self.params.model.shift + self.expected.wavering)
         tests = [self._surely_above("shift", signed, both, bound, parts=2) for signed in (moved, -moved)]
         worse = max(tests, key=lambda test: test.e_value)
         text = (
             f"predictions lie {_mean(seen.shifts):+.4f} from the champion's, {self.expected.shift:+.4f} at evaluation, "
-            f"at most {bound:g} further allowed{_said(worse)}"
+            f"at most {bound:.3g} further allowed{_said(worse)}"
         )
         return Reason(rule="shift", passed=not any(test.rejected for test in tests), text=text)
 

@@ -218,7 +218,24 @@ def test_losses_are_bounded_whatever_was_said() -> None:
 def test_what_is_expected_comes_from_the_rows_that_judged_both(
     problem: Problem, table: dict[str, Any], disagreement: float
 ) -> None:
-    assert expected(problem, pd.DataFrame(table), None).disagreement == pytest.approx(disagreement)
+    found = expected(problem, pd.DataFrame({"event_time": [AT, AT], **table}), None)
+    assert found.disagreement == pytest.approx(disagreement)
+    assert found.wavering == 0, "of one hour nothing can be told"
+
+
+@pytest.mark.parametrize(("apart", "wavering"), [(0.0, 0.0), (0.15, 0.3)])
+def test_what_moves_an_hour_as_a_whole_is_told_from_what_moves_its_rows(apart: float, wavering: float) -> None:
+    draw, hours = np.random.default_rng(5), np.repeat(np.arange(300), 40)
+    shift = 0.02 + apart * draw.normal(size=300)[hours] + 0.1 * draw.normal(size=len(hours))
+    table = pd.DataFrame(
+        {
+            "event_time": AT + pd.to_timedelta(hours, unit="h"),
+            "label": 0.0,
+            "candidate": 0.5 + shift,
+            "champion": 0.5,
+        }
+    )
+    assert expected(Problem.binary, table, None).wavering == pytest.approx(wavering, abs=0.04)
 
 
 def test_a_shadow_that_was_asked_nothing_yet_has_timed_nothing() -> None:

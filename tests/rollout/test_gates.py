@@ -79,6 +79,12 @@ def test_each_rule_refuses_what_it_is_there_for(rule: str, number: int, worse: d
     assert rule in failed(gates(number, costs={"false_negative": 3}), replace(equal(), **worse))
 
 
+def test_a_shift_that_hours_differ_by_anyway_is_not_held_against_the_challenger() -> None:
+    seen, found = replace(equal(), shifts=equal().shifts + 0.15), gates()
+    assert failed(found, seen) == ["shift"]
+    assert failed(replace(found, expected=EXPECTED.model_copy(update={"wavering": 0.1})), seen) == []
+
+
 def test_a_fallback_that_the_champion_needs_too_is_not_held_against_the_challenger() -> None:
     seen = replace(equal(), fell_back=share(0.1), champion_fell_back=0.1)
     assert failed(gates(), seen) == []
