@@ -22,7 +22,8 @@ run: setup  ## Set everything up, run the loop on real flights (CASE=… for ano
 	@$(IN_ENV) evergreen run $(CASE) $(if $(WEEKS),--weeks $(WEEKS))
 
 test: setup-all  ## Set everything up and run the whole test suite
-	@$(IN_ENV) pytest -n 2 --dist loadgroup
+	@# In the order of the rooms: the largest groups first would both wait for the same models to be trained.
+	@$(IN_ENV) pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 quick: setup-all  ## The tests that take seconds
 	@$(IN_ENV) pytest -m "not slow"

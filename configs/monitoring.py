@@ -64,6 +64,9 @@ class EstimateParams(Frozen):
     """Of the intervals around estimated and realised performance."""
     largest_drop: Positive = 0.05
     """Fall of AUC (or accuracy), or relative rise of MAE, against the reference, from which on the model is worse."""
+    alarm_chance: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """From this chance of such a fall on an estimate alarms: what a needless alarm costs, as a share of what it and an
+    alarm that is missed cost together."""
 
 
 class OutcomeParams(Frozen):

@@ -102,7 +102,8 @@ class GatewayLimits(Frozen):
     request_seconds: Positive = 10
     """How long a client may take to send a request."""
     requests_per_second: Positive | None = None
-    """Per key (or per address where no key is asked for), over all workers of a machine."""
+    """Per key (or per address where no key is asked for), at each worker: a client's connection stays with one of them,
+    so that a share of the whole would refuse those who keep within it."""
 
 
 class TlsParams(Frozen):

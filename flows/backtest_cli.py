@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from configs.project import Project
-from flows.clock import now
+from flows.clock import in_utc, now
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,7 +47,7 @@ def backtest(
     params = read_policies(policies or project.root / _DEFAULT)
     recorded = described.source.kind == "recorded"
     as_of = datetime.max.replace(tzinfo=UTC) if recorded else now()
-    asked = Asked(params, as_of, _in_utc(start), _in_utc(end))
+    asked = Asked(params, as_of, in_utc(start) if start else None, in_utc(end) if end else None)
     with parallel_map(project.place.monitoring) as parallel:
         found = look_back(project, case, asked, parallel=parallel)
     folder = backtest_folder(project, case)
@@ -105,7 +105,3 @@ def _write(project: Project, case: str, params: "BackTestParams", found: "BackTe
     else:
         out.print(f"The `triage` section of {path.name} holds comments, so nothing was written. This is the section:")
         out.print(section, highlight=False, markup=False, soft_wrap=True)
-
-
-def _in_utc(day: datetime | None) -> datetime | None:
-    return day.replace(tzinfo=UTC) if day else None

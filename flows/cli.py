@@ -7,7 +7,7 @@ import signal
 import sys
 import warnings
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -20,7 +20,7 @@ from configs.environment import apply
 from configs.errors import EvergreenError
 from configs.project import Project
 from flows import backtest_cli, gateway_cli, monitor_cli, replay_cli, rollout_cli, status_cli
-from flows.clock import now
+from flows.clock import not_ahead, now
 
 if TYPE_CHECKING:
     from tasks.records import Registered
@@ -77,15 +77,17 @@ def run(
 
 def _run_once(project: Project, case: str) -> None:
     from flows.summary import run_summary, where_to_look
+    from tasks.adapters.dvc import kept_ready
     from tasks.adapters.registry import Registry
 
     described = project.case(case)
-    if Registry(project).holder(case, "champion") is None and described.source.kind == "recorded":
-        earlier = described.source.as_of - _until_the_next(project, case)
-        out.rule(f"{case}: a first model, as of {earlier:%Y-%m-%d}", align="left")
-        out.print(run_summary(project, _train_here(case, earlier, "first model")))
-    out.rule(f"{case}: a candidate for it to be judged against", align="left")
-    registered = _train_here(case, None, "by hand")
+    with kept_ready(project):
+        if Registry(project).holder(case, "champion") is None and described.source.kind == "recorded":
+            earlier = described.source.as_of - _until_the_next(project, case)
+            out.rule(f"{case}: a first model, as of {earlier:%Y-%m-%d}", align="left")
+            out.print(run_summary(project, _train_here(case, earlier, "first model")))
+        out.rule(f"{case}: a candidate for it to be judged against", align="left")
+        registered = _train_here(case, None, "by hand")
     out.print(run_summary(project, registered), where_to_look(project, registered))
 
 
@@ -101,7 +103,7 @@ def train(
     from flows.summary import run_summary, status_panel, where_to_look
 
     project.case(case)
-    moment = as_of.replace(tzinfo=UTC) if as_of else None
+    moment = not_ahead(as_of) if as_of else None
     if not server.connect(project):
         registered = _train_here(case, moment, trigger)
         out.print(run_summary(project, registered), where_to_look(project, registered))
@@ -177,15 +179,15 @@ def reject(version: VersionArgument, reason: Reason, by: By = "", case: CaseOpti
     _decide(case, version, {"approve": "no", "reviewer": by or getpass.getuser(), "reason": reason, "share": 0.0})
 
 
-@app.command(epilog='Example: `evergreen rollback flights --by ada --reason "complaints from JFK"`')
-def rollback(reason: Reason, case: CaseArgument = "flights", by: By = "") -> None:
-    """Take the challenger that is rolling out away from users, or put the retired champion back, in one step."""
+@app.command(epilog='Example: `evergreen rollback 3 --by ada --reason "complaints from JFK"`')
+def rollback(version: VersionArgument, reason: Reason, by: By = "", case: CaseOption = "flights") -> None:
+    """Take a version away from users: a challenger that is rolling out, or the champion, for the one before it."""
     project = _ready()
     from flows.summary import print_version
     from tasks.promotion.decide import Why, roll_back
 
     project.case(case)
-    print_version(out, roll_back(project, case, Why(by or getpass.getuser(), reason, now())))
+    print_version(out, roll_back(project, case, version, Why(by or getpass.getuser(), reason, now())))
     status_cli.draw_anew(project)
     rollout_cli.tell_people(project, case)
 
@@ -235,10 +237,10 @@ def reproduce(version: VersionArgument, case: CaseOption = "flights") -> None:
 
 @app.command(epilog="Example: `evergreen redeliver 2013-W20`")
 def redeliver(
-    period: Annotated[str, typer.Argument(help="A period that was delivered, such as 2013-W20.")],
+    period: Annotated[str, typer.Argument(help="A period until the newest delivery, such as 2013-W20.")],
     case: CaseOption = "flights",
 ) -> None:
-    """Take one period from the source again, mended there; the delivery it replaces is kept."""
+    """Take one period from the source again, mended there, or late; a delivery it replaces is kept."""
     project = _ready()
     from tasks.ingestion.ingest import redeliver as take_again
 

@@ -2,14 +2,31 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from flows.errors import AsOfAhead
+
+_CLOCKS_DIFFER = timedelta(minutes=5)
+"""Runs ask each other for moments, from machines whose clocks differ a little."""
 _set: datetime | None = None
 
 
 def now() -> datetime:
     """The moment at which a flow decides or records, in UTC: the machine's, or the one that a replay has come to."""
     return _set or datetime.now(UTC)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """A moment that somebody entered; where no zone is named, as in a form of the UI, UTC is meant."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def not_ahead(as_of: datetime) -> datetime:
+    """A moment that somebody asked for, in UTC. Raises AsOfAhead if it has not come: what is half there would stay."""
+    moment = in_utc(as_of)
+    if moment > now() + _CLOCKS_DIFFER:
+        raise AsOfAhead(moment, now())
+    return moment
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import numpy as np
 
 from configs.case import Case
 from configs.errors import EvergreenError
+from configs.place import Place, Stores
 from configs.project import Project
 from configs.rollout import RolloutParams
 from flows.clock import now
@@ -29,7 +30,11 @@ from tasks.errors import StoreError
 from tasks.records import Reason, Rollout
 
 _START_SECONDS = 60
-_LINKED = ("configs", "params.yaml")
+_STORES = Stores(
+    mlflow="sqlite:///data/stores/mlflow.db",
+    history="sqlite:///data/stores/history.db",
+    prefect_home="data/stores/prefect",
+)
 
 
 def load_check(
@@ -152,9 +157,19 @@ def _judged(
 
 
 def _furnished(project: Project, folder: Path) -> Project:
-    """A clone that has this one's configuration and none of its stores."""
-    for name in _LINKED:
-        (folder / name).symlink_to(project.root / name)
+    """A clone that has this one's configuration and none of its stores; nobody needs a key there, or has to be slow."""
+    configs = folder / "configs"
+    (configs / "places").mkdir(parents=True)
+    for path in (project.root / "configs").iterdir():
+        if path.name != "places":
+            (configs / path.name).symlink_to(path)
+    (folder / "params.yaml").symlink_to(project.root / "params.yaml")
+    gateway = project.place.gateway
+    limits = gateway.limits.model_copy(update={"requests_per_second": None})
+    open_to_all = gateway.model_copy(update={"host": "127.0.0.1", "keys": None, "tls": None, "limits": limits})
+    # JSON is YAML.
+    place = Place(name="local", stores=_STORES, gateway=open_to_all).model_dump_json(exclude={"name"})
+    (configs / "places" / "local.yaml").write_text(place, encoding="utf-8")
     return Project(folder, "local")
 
 

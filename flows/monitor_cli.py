@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from configs.project import Project
+from flows.clock import in_utc, not_ahead
 
 if TYPE_CHECKING:
     from tasks.triage.incident import Incident
@@ -47,7 +48,7 @@ def verdicts(
     project = _ready(case)
     from tasks.adapters.journal import Journal
 
-    journal, moment = Journal(project), _utc(as_of)
+    journal, moment = Journal(project), in_utc(as_of) if as_of else None
     if all_:
         said = journal.verdicts(case, moment)
     else:
@@ -127,7 +128,7 @@ def _run(flow: str, case: str, as_of: datetime | None) -> None:
     project = _ready(case)
     from flows import server
 
-    moment = _utc(as_of)
+    moment = not_ahead(as_of) if as_of else None
     try:
         if server.connect(project):
             _run_there(flow, case, moment)
@@ -169,10 +170,6 @@ def _ready(case: str | None) -> Project:
     for name in ("tasks", "flows"):
         logging.getLogger(name).setLevel(logging.INFO)
     return project
-
-
-def _utc(as_of: datetime | None) -> datetime | None:
-    return as_of.replace(tzinfo=UTC) if as_of else None
 
 
 def _show(said: "list[Verdict]") -> None:

@@ -3,11 +3,11 @@
 import logging
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from prefect import runtime, task
+from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
@@ -15,13 +15,13 @@ from pydantic import AwareDatetime
 
 from configs.frozen import Frozen
 from configs.project import Project
-from configs.sources import RecordedSource
 from flows.parallel import parallel_map
-from flows.steps import ONCE_A_RUN
+from flows.steps import ONCE_A_RUN, moment_of
 from serving.ledger.places import predictions_url, segments_folder
 from serving.ledger.windows import LoggedAnswers
 from tasks.adapters.incidents import Incidents
 from tasks.adapters.journal import Journal
+from tasks.adapters.refusals import read_refused
 from tasks.adapters.registry import Registry
 from tasks.errors import StoreUnreachable
 from tasks.monitoring.draw import draw_report
@@ -79,10 +79,8 @@ _STEP: dict[str, Any] = {
 
 @task(**_STEP)
 def look(case: str, as_of: datetime | None) -> Look:
-    """What is looked at. Without an as-of: recorded history's own, else the time the run was scheduled for."""
-    source = Project.here().case(case).source
-    default = source.as_of if isinstance(source, RecordedSource) else runtime.flow_run.scheduled_start_time
-    return Look(case=case, as_of=(as_of or default).astimezone(UTC))
+    """What is looked at."""
+    return Look(case=case, as_of=moment_of(Project.here().case(case), as_of))
 
 
 @task(**_STEP)
@@ -95,8 +93,12 @@ def refer(look: Look) -> None:
 def scan(look: Look) -> Findings:
     """Freshness, contract and inputs of the window."""
     project = Project.here()
+    newest = timedelta(hours=project.params(look.case).monitoring.stale_hours + 1)
+    refused = read_refused(predictions_url(project), look.case, look.as_of - newest, look.as_of)
     with parallel_map(project.place.monitoring) as parallel:
-        return _heard(project, scan_window(project, look.case, look.as_of, _answers(project, look), parallel=parallel))
+        answers = _answers(project, look)
+        found = scan_window(project, look.case, look.as_of, answers, refused=refused, parallel=parallel)
+        return _heard(project, found)
 
 
 @task(**_STEP)

@@ -16,9 +16,11 @@ from configs.faults import BadCandidate, BadChallenger, Kill
 from configs.project import Project
 from flows import clock
 from flows.replay_gateway import Gateway, GatewayLost, InProcess, gateway_of
+from flows.replay_reference import references_ahead
 from flows.replay_sandbox import Sandbox
 from serving.ledger.places import predictions_url, segments_folder
 from serving.ledger.windows import LoggedAnswers
+from tasks.adapters import dvc
 from tasks.adapters.history import History
 from tasks.adapters.journal import Journal
 from tasks.adapters.registry import Registry, Standing
@@ -67,7 +69,7 @@ def replay(  # noqa: PLR0913 - what is replayed, where, and who is told and aske
         # Prefect reads where it belongs when it is imported, which has to be in the sandbox.
         from flows.embedded import embedded  # noqa: PLC0415
 
-        with embedded():
+        with embedded(), dvc.kept_ready(sandbox.project):
             return _Replay(sandbox, plan, history, approve).run(on_step)
 
 
@@ -87,10 +89,16 @@ class _Replay:
         """Every step that is left, one after the other."""
         for step in self.steps.done:
             on_step(step)
-        with gateway_of(self.project, in_process=self.plan.in_process) as gateway:
+        with (
+            gateway_of(self.project, in_process=self.plan.in_process) as gateway,
+            references_ahead(self.project, self.case.name) as build_ahead,
+        ):
             os.environ["EVERGREEN_GATEWAY_URL"] = gateway.url
             while (moment := self._next()) is not None:
                 on_step(self.steps.keep(self._step(gateway, moment)))
+                challenger = Desk(self.project, self.case.name).under_way()
+                if challenger is not None:
+                    build_ahead(challenger.version)
         return tuple(self.steps.done)
 
     def _next(self) -> datetime | None:

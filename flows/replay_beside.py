@@ -63,10 +63,13 @@ class Beside:
         os.close(self._lifeline)
 
     def watched(self) -> Iterator[tuple[Plan, list[Step]]]:
-        """The plan and the steps that are done, again and again, until the replay has ended."""
+        """The plan and the steps that are done, whenever there is one more, until the replay has ended."""
+        shown = -1
         while self._process.poll() is None:
-            if self._sandbox.plan.is_file():
-                yield Plan.read(self._sandbox.plan), steps_done(self._sandbox.steps)
+            done = steps_done(self._sandbox.steps)
+            if self._sandbox.plan.is_file() and len(done) != shown:
+                shown = len(done)
+                yield Plan.read(self._sandbox.plan), done
             time.sleep(_PAUSE_SECONDS)
 
     def ended(self) -> tuple[Plan, list[Step]]:

@@ -119,11 +119,11 @@ def replay(  # noqa: PLR0913, PLR0917 - what is replayed, and how
 
     plan = Plan(case=case, approve=approve.value, in_process=in_process, **dict(played))
     done: list[Step] = []
-    with Live("A first model is trained …", console=out, refresh_per_second=4) as live:
+    with Live("A first model is trained …", console=out, auto_refresh=False) as live:
 
         def show(step: "Step") -> None:
             done.append(step)
-            live.update(table(plan, done[-_SHOWN:]))
+            live.update(table(plan, done[-_SHOWN:]), refresh=True)
 
         def ask(of: str, version: str) -> bool:
             live.stop()
@@ -155,10 +155,10 @@ def weeks_beside(project: Project, case: str, script: Path) -> "Iterator[Callabl
         out.print(f"Beside it, weeks of {case} happen in a sandbox; they are shown when this is done.", highlight=False)
 
         def show() -> None:
-            with Live(console=out, refresh_per_second=4) as live:
+            with Live(console=out, auto_refresh=False) as live:
                 for plan, steps in weeks.watched():
-                    live.update(table(plan, steps[-_SHOWN:]))
-                live.update("")
+                    live.update(table(plan, steps[-_SHOWN:]), refresh=True)
+                live.update("", refresh=True)
             _conclude(project, *weeks.ended(), name)
 
         yield show

@@ -171,7 +171,7 @@ class InProcess:
         """Start its threads, if they do not run."""
         if self._worker is None:
             self._project.worker_reports.mkdir(parents=True, exist_ok=True)
-            self._worker = Worker(self._project, "replay", 1)
+            self._worker = Worker(self._project, "replay")
             for thread in self._threads:
                 thread.start()
 

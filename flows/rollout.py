@@ -41,10 +41,10 @@ def rollout(case: str = "flights", follow: bool = True) -> str:
     return told
 
 
-@flow(name="rollback", flow_run_name="{case}: {reason}", on_completion=[redraw], on_failure=[redraw])
-def rollback(case: str, by: str, reason: str) -> str:
-    """Take the challenger that rolls out away from users, or put the former champion back, in one write."""
-    told = steps.take_out(case, by, reason)
+@flow(name="rollback", flow_run_name="{case}: version {version}: {reason}", on_completion=[redraw], on_failure=[redraw])
+def rollback(case: str, version: str, by: str, reason: str) -> str:
+    """Take a version away from users, in one write: a challenger that rolls out, or the champion."""
+    told = steps.take_out(case, version, by, reason)
     tell(case)
     return told
 

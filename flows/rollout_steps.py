@@ -26,8 +26,7 @@ from tasks.adapters.locks import Held
 from tasks.errors import StoreUnreachable
 from tasks.monitoring.answers import Answers
 from tasks.outcomes.table import read_outcomes
-from tasks.promotion.decide import Why
-from tasks.promotion.decide import roll_back as take_back
+from tasks.promotion.decide import Why, roll_back
 from tasks.records import Reason, Rollout
 from tasks.rollout import carry
 from tasks.rollout.find_out import find_out, stated
@@ -114,9 +113,9 @@ def decide(case: str, state: Rollout, reasons: tuple[Reason, ...]) -> Rollout:
 
 
 @task(**_STEP)
-def take_out(case: str, by: str, reason: str) -> str:
-    """Take the challenger that rolls out away from users, or put the former champion back; returns who serves."""
-    standing = take_back(Project.here(), case, Why(by, reason, now()))
+def take_out(case: str, version: str, by: str, reason: str) -> str:
+    """Take a version away from users, a challenger that rolls out or the champion; returns who serves."""
+    standing = roll_back(Project.here(), case, version, Why(by, reason, now()))
     return f"version {standing.version} of {case} serves"
 
 

@@ -58,6 +58,8 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    except PermissionError:
+        return True  # somebody else's, who has the number since
     return True
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from configs.case import Case
+from configs.errors import EvergreenError
 from configs.project import Project
 from flows.recorded_rows import Row
 from flows.server import running_stack
@@ -17,11 +18,22 @@ from tasks.records import Reason
 
 REQUEST_ID = "smoke-"
 """How the request ids of smoke tests begin in the prediction log."""
+_RULE = "smoke test"
 _SECONDS = 10
 _PATIENCE_SECONDS = 15.0
 _PAUSE_SECONDS = 0.05
 _IN_A_ROW = 10
 _BAD_STATUSES = frozenset({400, 422})
+_NO_KEY = frozenset({401, 403})
+_NOT_NOW = frozenset({429, 503})
+
+
+class NotAsked(EvergreenError):
+    """The gateway refused before it asked any version."""
+
+    def __init__(self, status: int, said: str) -> None:
+        remedy = "set EVERGREEN_GATEWAY_KEY to a key of the gateway" if status in _NO_KEY else "it is asked again"
+        super().__init__(f"the gateway answers {status} ({said}); {remedy}")
 
 
 def public_address(project: Project) -> str:
@@ -38,10 +50,9 @@ def smoke(  # noqa: PLR0913 - whom, what, and how
     """Ask `rows` in every protocol, then a bad row in each; `pinned` asks for the version by its number.
 
     Without it, every answer must be the version's, which has all of the traffic; a replica that has not seen that yet
-    gets `patience` seconds. A gateway that cannot be reached says
-    nothing about the challenger: the rule waits.
+    gets `patience` seconds. A gateway that cannot be reached, lets nobody in or has no room says nothing about the
+    challenger: the rule waits.
     """
-    rule = "smoke test"
     try:
         with httpx.Client(base_url=url, timeout=_SECONDS, headers=_key()) as client:
             if not pinned:
@@ -49,10 +60,12 @@ def smoke(  # noqa: PLR0913 - whom, what, and how
             problems = _problems(client, case, rows, version, pinned=pinned)
     except httpx.TransportError as error:
         text = f"the gateway cannot be reached at {url} ({type(error).__name__}); start `evergreen serve`, or set "
-        return Reason(rule=rule, passed=False, inconclusive=True, text=f"{text}EVERGREEN_GATEWAY_URL")
+        return Reason(rule=_RULE, passed=False, inconclusive=True, text=f"{text}EVERGREEN_GATEWAY_URL")
+    except NotAsked as error:
+        return Reason(rule=_RULE, passed=False, inconclusive=True, text=str(error))
     how = f"version {version}, {len(rows)} real rows and bad ones in three protocols"
     text = f"{how}: {'; '.join(problems[:3]) if problems else 'all as it should be'}"
-    return Reason(rule=rule, passed=not problems, text=text)
+    return Reason(rule=_RULE, passed=not problems, text=text)
 
 
 def _await(client: httpx.Client, case: Case, row: Row, version: str, patience: float) -> None:
@@ -93,7 +106,10 @@ def _answer_of(client: httpx.Client, path: str, body: Any, request_id: str, vers
 
 def _post(client: httpx.Client, path: str, body: Any, request_id: str) -> httpx.Response:
     headers = {"content-type": "application/json", "x-request-id": request_id}
-    return client.post(path, content=json.dumps(body), headers=headers)
+    answer = client.post(path, content=json.dumps(body), headers=headers)
+    if answer.status_code in _NO_KEY | _NOT_NOW:
+        raise NotAsked(answer.status_code, answer.text[:200])
+    return answer
 
 
 def _asking(case: Case, row: Row, tensors: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from prefect import runtime, task
@@ -14,9 +14,10 @@ from prefect.cache_policies import INPUTS, NO_CACHE, RUN_ID, CachePolicy
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import TaskRunContext
 
+from configs.case import Case
 from configs.project import Project
 from configs.sources import RecordedSource
-from flows.clock import now
+from flows.clock import not_ahead, now
 from flows.runs import start_run
 from flows.status_page import draw_now
 from tasks.adapters import dvc, turns
@@ -84,14 +85,23 @@ def end_turn(flow: object, flow_run: FlowRun, state: object) -> None:  # noqa: A
         dvc.stand_down(Project.here())
 
 
+def moment_of(case: Case, as_of: datetime | None) -> datetime:
+    """The moment a run is about: that asked for, else recorded history's own, else what it was scheduled for.
+
+    Raises AsOfAhead.
+    """
+    source = case.source
+    default = source.as_of if isinstance(source, RecordedSource) else runtime.flow_run.scheduled_start_time
+    return not_ahead(as_of or default)
+
+
 @task(**_KEPT, **_RETRIED)
 def order(case: str, as_of: datetime | None, recent: bool = False) -> Order:
-    """What is asked for. Without an as-of: recorded history's own, else the time the run was scheduled for."""
+    """What is asked for."""
     project = _in_turn(case)
-    source = project.case(case).source
-    default = source.as_of if isinstance(source, RecordedSource) else runtime.flow_run.scheduled_start_time
-    batches = project.case(case).triage.recent_batches if recent else None
-    return place_order(project, case, (as_of or default).astimezone(UTC), batches)
+    described = project.case(case)
+    batches = described.triage.recent_batches if recent else None
+    return place_order(project, case, moment_of(described, as_of), batches)
 
 
 @task(**_KEPT, **_RETRIED)

@@ -1,7 +1,7 @@
 """From triage's decision to what it asks for: a training is started once, a champion is put back, a block is there."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from prefect import runtime, task
@@ -15,14 +15,15 @@ from configs.project import Project
 from flows.clock import now
 from flows.errors import MonitorsFailed
 from flows.training import training
-from tasks.adapters.history import History
 from tasks.adapters.incidents import Incidents
 from tasks.adapters.journal import Journal
 from tasks.adapters.locks import Held
 from tasks.adapters.turns import take_turn
+from tasks.errors import NothingToRollBackTo
 from tasks.promotion.decide import Why, roll_back
 from tasks.rollout.fallen import TRIAGE
 from tasks.triage.guards import TRAININGS
+from tasks.triage.incident import Incident
 from tasks.verdicts import Action, Triaged
 
 log = logging.getLogger(__name__)
@@ -45,11 +46,11 @@ def act(triaged: Triaged) -> str | None:
     try:
         run = _carry_out(project, triaged)
     except Exception as error:  # whatever it was: people are told that it was not done, and the run ends red
-        _note(project, triaged, {"action": Action.escalate, "held_back": triaged.action}, str(error))
+        _note_failure(project, triaged, str(error))
         raise
     if run:
         Journal(project).act(triaged, run)
-        _note(project, triaged, {"run": run})
+        _note_run(project, triaged, run)
     return run
 
 
@@ -103,12 +104,11 @@ def _start_training(project: Project, triaged: Triaged) -> str:
 
 
 def _put_back(project: Project, triaged: Triaged) -> str:
-    """Put the retired champion back, unless that was done for this event in a run that died after it."""
-    mark = f"[triage {triaged.key[:8]}]"
-    events = History(project).events(triaged.case)
-    if not any(event.what == "rolled back" and mark in event.reason for event in events):
-        reason = f"{triaged.rule}: {triaged.reasons[0]} {mark}"
-        roll_back(project, triaged.case, Why(TRIAGE, reason, now(), automatic=True), champion=True)
+    """Put the retired champion back in the place of the one that the verdicts are about."""
+    if triaged.version is None:
+        raise NothingToRollBackTo(triaged.case)
+    reason = f"{triaged.rule}: {triaged.reasons[0]} [triage {triaged.key[:8]}]"
+    roll_back(project, triaged.case, triaged.version, Why(TRIAGE, reason, now(), automatic=True))
     return str(runtime.flow_run.id)
 
 
@@ -118,12 +118,23 @@ def _trigger(triaged: Triaged) -> str:
     return f"{words[:_MOST_WORDS].rstrip()} [triage {triaged.key[:8]}]"
 
 
-def _note(project: Project, triaged: Triaged, update: dict[str, object], failed: str | None = None) -> None:
-    """Write into the incidents of this action what was done, or why it could not be."""
+def _note_failure(project: Project, triaged: Triaged, error: str) -> None:
+    """Write into the incidents of this action that it could not be done, and why; each time in the same words, once."""
+    told = f"`{triaged.action}` could not be done: {error}"
+    changed: dict[str, object] = {"action": Action.escalate, "held_back": triaged.action}
+    _note(project, triaged, lambda each: changed | {"reasons": tuple(dict.fromkeys((told, *each.reasons)))})
+
+
+def _note_run(project: Project, triaged: Triaged, run: str) -> None:
+    """Write the run that did it into the incidents of this action, those of a failure before among them."""
+    made_good: dict[str, object] = {"action": triaged.action, "held_back": None}
+    _note(project, triaged, lambda each: {"run": run} | (made_good if each.held_back is triaged.action else {}))
+
+
+def _note(project: Project, triaged: Triaged, change: Callable[[Incident], dict[str, object]]) -> None:
     incidents = Incidents(project)
     concerned = [each for each in incidents.all(triaged.case, only_open=True) if each.key == triaged.key]
-    reasons = [f"`{triaged.action}` could not be done: {failed}"] if failed else []
-    incidents.keep([each.model_copy(update={**update, "reasons": (*reasons, *each.reasons)}) for each in concerned])
+    incidents.keep([each.model_copy(update=change(each)) for each in concerned])
 
 
 def _asked_for(case: str) -> bool:

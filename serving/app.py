@@ -37,11 +37,11 @@ class Application:
         target = self.targets.get(path)
         self._metrics.in_flight += 1
         try:
-            self._guard.hold_back(self._metrics.in_flight)
             target = target or self._versioned(path)
-            if target is None:
+            if target is None:  # whoever asks whether it lives, or what it counts, is told under any load
                 reply = self._page(scope, headers)
             else:
+                self._guard.hold_back(self._metrics.in_flight)
                 dialect, desk, version = target
                 _must_be(scope, "POST")
                 self._guard.admit(scope.get("client"), headers, "predict")

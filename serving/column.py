@@ -1,17 +1,16 @@
 """What one column promises, and whether a value keeps it: one by one, or many at once where that proves the same."""
 
-import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import orjson
 
 from configs.case import Column, ColumnType
-from serving.records import Value
+from serving.records import Reason, Value
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -25,14 +24,27 @@ _NONE = type(None)
 _TRUTH: dict[Any, bool] = {0: False, 1: True}
 
 
+class Numbers(NamedTuple):
+    """A checked column of numbers, and the same as float64 with NaN for a missing one, as a model takes it."""
+
+    values: list[Value]
+    array: Array
+
+
 class Broken(Exception):
-    """A value breaks its column's promise; the message is for a person."""
+    """A value breaks its column's promise; the message is for a person, the reason for a program."""
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        self.reason: Reason = reason
+        super().__init__(message)
 
 
 class Promise(ABC):
     """A column of the contract."""
 
     __slots__ = ("_expected", "_name", "_optional")
+    _takes: ClassVar[tuple[type, ...]]
+    """Types of JSON, of which some values keep the promise."""
 
     def __init__(self, name: str, expected: str, *, optional: bool) -> None:
         self._name = name
@@ -44,10 +56,10 @@ class Promise(ABC):
         """The checked value of one JSON value. Raises Broken."""
 
     @abstractmethod
-    def many(self, values: Sequence[Any]) -> list[Value] | None:
+    def many(self, values: Sequence[Any]) -> list[Value] | Numbers | None:
         """What `one` gives for each of `values`; None where only `one` can tell."""
 
-    def array(self, _values: Array) -> list[Value] | None:
+    def array(self, _values: Array) -> list[Value] | Numbers | None:
         """What `one` gives for each value `listed`; None where only `one` can tell."""
         return None
 
@@ -59,13 +71,15 @@ class Promise(ABC):
         if value is None and self._optional:
             return
         expected = f"{self._expected}, or null" if self._optional else self._expected
-        raise Broken(f"`{self._name}` is {shown(value)}, expected {expected}")
+        reason: Reason = "missing" if value is None else "value" if type(value) in self._takes else "type"
+        raise Broken(f"`{self._name}` is {shown(value)}, expected {expected}", reason)
 
 
 class Text(Promise):
     """Text, one of those listed if a list is all there can be."""
 
     __slots__ = ("_allowed",)
+    _takes = (str,)
 
     def __init__(self, name: str, column: Column) -> None:
         closed = column.categories is not None and column.unseen == 0
@@ -88,10 +102,36 @@ class Text(Promise):
         return list(values)
 
 
-class Number(Promise):
-    """A finite number within a range, as float64."""
+class Ranged(Promise):
+    """Numbers within a range."""
 
     __slots__ = ("_high", "_low")
+    _high: float
+    _low: float
+
+    def _numbers(self, values: Sequence[Any], kinds: set[type]) -> Array | None:
+        """As float64, NaN for None, if all are within the range; None where only `one` can tell."""
+        if _NONE in kinds and not self._optional:
+            return None
+        try:
+            numbers = np.array(values, np.float64)
+        except OverflowError:
+            return None
+        within = (numbers >= self._low) & (numbers <= self._high)
+        # NaN is within no range, so what is not within may be just what is missing.
+        if int(within.sum()) + (values.count(None) if _NONE in kinds else 0) != len(values):
+            return None
+        # A whole number that float64 does not hold may be outside a range that its neighbour is in.
+        if int in kinds and numbers.size and not (np.abs(numbers[within]) < WHOLE).all():
+            return None
+        return numbers
+
+
+class Number(Ranged):
+    """A finite number within a range, as float64."""
+
+    __slots__ = ()
+    _takes = (int, float)
 
     def __init__(self, name: str, column: Column) -> None:
         low, high = column.range or (None, None)
@@ -107,16 +147,16 @@ class Number(Promise):
         self._must_be_gap(value)
         return None
 
-    def many(self, values: Sequence[Any]) -> list[Value] | None:
+    def many(self, values: Sequence[Any]) -> list[Value] | Numbers | None:
         kinds = set(map(type, values))
-        if not kinds <= {float, int, _NONE} or (_NONE in kinds and not self._optional):
+        if not kinds <= {float, int, _NONE}:
             return None
-        present = [value for value in values if value is not None] if _NONE in kinds else values
-        if not _within(present, self._low, self._high):
+        numbers = self._numbers(values, kinds)
+        if numbers is None:
             return None
-        return [None if value is None else float(value) for value in values] if int in kinds else list(values)
+        return Numbers(_with_gaps(numbers.tolist(), numbers) if int in kinds else list(values), numbers)
 
-    def array(self, values: Array) -> list[Value] | None:
+    def array(self, values: Array) -> list[Value] | Numbers | None:
         numbers = _as_float64(values)
         if numbers is None:
             return None
@@ -124,13 +164,14 @@ class Number(Promise):
         kept = missing | ((numbers >= self._low) & (numbers <= self._high))
         if not kept.all() or (not self._optional and missing.any()):
             return None
-        return _with_gaps(numbers.tolist(), numbers)
+        return Numbers(_with_gaps(numbers.tolist(), numbers), numbers)
 
 
-class Whole(Promise):
+class Whole(Ranged):
     """A whole number within a range; 5.0 is 5."""
 
-    __slots__ = ("_high", "_low")
+    __slots__ = ()
+    _takes = (int, float)
 
     def __init__(self, name: str, column: Column) -> None:
         low, high = column.range or (None, None)
@@ -146,13 +187,14 @@ class Whole(Promise):
         self._must_be_gap(value)
         return None
 
-    def many(self, values: Sequence[Any]) -> list[Value] | None:
-        if not _only(values, int, optional=self._optional):
+    def many(self, values: Sequence[Any]) -> list[Value] | Numbers | None:
+        kinds = set(map(type, values))
+        if not kinds <= {int, _NONE}:
             return None
-        present = [value for value in values if value is not None]
-        return list(values) if _within(present, self._low, self._high) else None
+        numbers = self._numbers(values, kinds)
+        return None if numbers is None else Numbers(list(values), numbers)
 
-    def array(self, values: Array) -> list[Value] | None:
+    def array(self, values: Array) -> list[Value] | Numbers | None:
         numbers = _as_float64(values)
         if numbers is None:
             return None
@@ -160,13 +202,14 @@ class Whole(Promise):
         whole = (numbers >= self._low) & (numbers <= self._high) & (numbers == np.rint(numbers))
         if not (missing | whole).all() or (not self._optional and missing.any()):
             return None
-        return _with_gaps(np.where(missing, 0, numbers).astype(np.int64).tolist(), numbers)
+        return Numbers(_with_gaps(np.where(missing, 0, numbers).astype(np.int64).tolist(), numbers), numbers)
 
 
 class Truth(Promise):
     """True or false; in a tensor also 1 or 0."""
 
     __slots__ = ()
+    _takes = (bool,)
 
     def __init__(self, name: str, column: Column) -> None:
         super().__init__(name, "true or false", optional=column.may_be_missing > 0)
@@ -191,6 +234,7 @@ class Moment(Promise):
     """A time as its clock shows it: an offset is dropped, since calendar features read the clock."""
 
     __slots__ = ()
+    _takes = (str,)
 
     def __init__(self, name: str, column: Column) -> None:
         super().__init__(name, _TIME, optional=column.may_be_missing > 0)
@@ -213,6 +257,7 @@ class EntityName(Promise):
     """The name of the thing a prediction is about, as text."""
 
     __slots__ = ()
+    _takes = (str, int, float)
 
     def __init__(self, name: str) -> None:
         super().__init__(name, "text or a whole number", optional=True)
@@ -233,6 +278,7 @@ class EventTime(Promise):
     """When the prediction is asked for, as ISO 8601 in UTC; a time without offset is in UTC."""
 
     __slots__ = ()
+    _takes = (str,)
 
     def __init__(self, name: str) -> None:
         super().__init__(name, _TIME, optional=True)
@@ -296,11 +342,6 @@ def _span(noun: str, column: Column) -> str:
 
 def _only(values: Sequence[Any], kind: type, *, optional: bool) -> bool:
     return set(map(type, values)) <= ({kind, _NONE} if optional else {kind})
-
-
-def _within(values: Sequence[Any], low: float, high: float) -> bool:
-    # min and max overlook a NaN; a sum does not.
-    return not values or (math.isfinite(sum(values)) and low <= min(values) and max(values) <= high)
 
 
 def _as_float64(values: Array) -> Array | None:

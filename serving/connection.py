@@ -69,6 +69,12 @@ class _Short:
     began: float = field(default_factory=time.perf_counter)
 
 
+class _Unanswered:
+    """Stands where uvicorn looks for the request before while the short way owes an answer: the next one waits."""
+
+    response_complete = False
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's protocol on such a transport; when the worker ends, it tells its client before it closes."""
 
@@ -81,6 +87,8 @@ class Connection(HttpToolsProtocol):
     _ending = False
     _short: _Short | None = None
     """The request that is being read, if it goes the short way."""
+    _unanswered = 0
+    """Requests that went the short way and have no answer yet."""
 
     def __init__(self, lane: Lane, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -109,6 +117,8 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()  # makes what only the long way needs, and forgets what was read
         self.url, self.headers, self.expect_100_continue = read
         self.scope["headers"] = self.headers
+        if self._unanswered and (self.cycle is None or self.cycle.response_complete):
+            self.cycle = _Unanswered()  # type: ignore[assignment]
         super().on_headers_complete()
         if self._ending:
             self.cycle.keep_alive = False
@@ -141,10 +151,12 @@ class Connection(HttpToolsProtocol):
             self.sending_since = None
             return
         self.sending_since, self.idle_since = None, self.sending_since
+        self._unanswered += 1
         self._lane.take(self, self.url, Request(short.body, short.headers, b"", short.received, short.began))
 
     def answer(self, head: Sequence[bytes], body: bytes, *, last: bool) -> None:
         """Send the answer to a request that went the short way."""
+        self._unanswered -= 1
         if self.transport.is_closing():
             return
         always = [word for name, value in self.server_state.default_headers for word in (name, b": ", value, b"\r\n")]
@@ -152,6 +164,8 @@ class Connection(HttpToolsProtocol):
         self.transport.write_whole(b"".join((*head, *always, told, b"\r\n", body)))
         if last or self._ending:
             self.transport.close()
+        elif self.pipeline and not self._unanswered:
+            self.on_response_complete()
 
     def shutdown(self) -> None:
         """The worker ends: the answer to the next request says so; a client that sends none is left after a while.
@@ -165,7 +179,7 @@ class Connection(HttpToolsProtocol):
             super().shutdown()
 
     def _leave(self) -> None:
-        if self._short is None:  # what is being read is answered first, and its answer is the last
+        if self._short is None and not self._unanswered:  # else there is an answer to come, which will be the last
             super().shutdown()
 
 

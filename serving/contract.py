@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from configs.case import Case
-from serving.column import Broken, EntityName, EventTime, Promise, listed, promise, shown
+from serving.column import Array, Broken, EntityName, EventTime, Numbers, Promise, listed, promise, shown
 from serving.errors import BadRequest, ContractBroken
-from serving.records import Asked, RowProblem, Rows, Value
+from serving.records import Asked, Reason, RowProblem, Rows, Value
 
 AT_MOST = 100
 """Problems reported for one request; with `partial`, each refused row has at least its first one."""
@@ -33,6 +33,7 @@ class _Found(NamedTuple):
     place: int
     field: str
     message: str | None
+    reason: Reason
 
 
 class Checker:
@@ -77,11 +78,14 @@ class Checker:
         columns, names = _columns(asked, self._known)
         found = [] if names <= self._known else list(self._strangers(asked))
         checked: list[Any] = []
-        for name, kept in self._promises.items():
+        numbers: dict[int, Array] = {}
+        for place, (name, kept) in enumerate(self._promises.items()):
             values, broken = _checked(kept, columns.get(name), count, None if asked.partial else AT_MOST)
+            if isinstance(values, Numbers):
+                values, numbers[place] = values
             checked.append(values)
-            found += [_Found(row, self._place[name], name, message) for row, message in broken]
-        rows = Rows(count, checked[:-2], checked[-2], checked[-1])
+            found += [_Found(row, self._place[name], name, str(why), why.reason) for row, why in broken]
+        rows = Rows(count, checked[:-2], checked[-2], checked[-1], numbers)
         return self._without(rows, sorted(found), partial=asked.partial) if found else (rows, None, [])
 
     def _without(self, rows: Rows, found: list[_Found], *, partial: bool) -> Checked:
@@ -97,16 +101,16 @@ class Checker:
         given = repeat(asked.columns or {}, asked.count) if asked.records is None else asked.records
         for row, names in enumerate(given):
             for name in islice((name for name in names if name not in self._known), _STRANGERS):
-                yield _Found(row, len(self._place), name, None)
+                yield _Found(row, len(self._place), name, None, "unknown")
 
     def _worded(self, found: _Found, *, hint: bool) -> RowProblem:
         if found.message is not None:
-            return RowProblem(found.row, found.field, found.message)
+            return RowProblem(found.row, found.field, found.message, found.reason)
         message = f"{shown(found.field)} is no column of {self._case}"
         if hint:
             near = self._nearest(found.field[:_COMPARED])
             message += f", did you mean `{near[0]}`?" if near else f", expected some of {listed(tuple(self._place))}"
-        return RowProblem(found.row, found.field[:_COMPARED], message)
+        return RowProblem(found.row, found.field[:_COMPARED], message, found.reason)
 
 
 def _alone(asked: Asked) -> dict[str, Any] | None:
@@ -159,7 +163,7 @@ def _transposed(records: list[dict[str, Any]]) -> Columns | None:
 
 def _checked(
     kept: Promise, values: Sequence[Any] | None, count: int, at_most: int | None
-) -> tuple[list[Value], list[tuple[int, str]]]:
+) -> tuple[list[Value] | Numbers, list[tuple[int, Broken]]]:
     """The checked values of a column, and what is wrong in which row (the first `at_most` of them)."""
     if values is None:
         values = [None] * count
@@ -170,15 +174,17 @@ def _checked(
     return _one_by_one(kept, values, at_most) if at_once is None else (at_once, [])
 
 
-def _one_by_one(kept: Promise, values: Sequence[Any], at_most: int | None) -> tuple[list[Value], list[tuple[int, str]]]:
+def _one_by_one(
+    kept: Promise, values: Sequence[Any], at_most: int | None
+) -> tuple[list[Value], list[tuple[int, Broken]]]:
     checked: list[Value] = []
-    broken: list[tuple[int, str]] = []
+    broken: list[tuple[int, Broken]] = []
     for row, value in enumerate(values):
         try:
             checked.append(kept.one(value))
         except Broken as error:
             checked.append(None)
-            broken.append((row, str(error)))
+            broken.append((row, error))
             if len(broken) == at_most:
                 break
     return checked, broken

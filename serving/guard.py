@@ -16,12 +16,12 @@ Client = tuple[str, int] | None
 
 
 class Guard:
-    """Holds one worker's share of the gateway's limits."""
+    """Holds the gateway's limits, in one worker."""
 
-    def __init__(self, door: Door, limits: GatewayLimits, workers: int) -> None:
+    def __init__(self, door: Door, limits: GatewayLimits) -> None:
         self.door = door
         self._limits = limits
-        self._pace = Pace(limits.requests_per_second and limits.requests_per_second / workers)
+        self._pace = Pace(limits.requests_per_second)
         self.most_bytes = int(limits.body_mb * 1024 * 1024)
 
     def hold_back(self, in_flight: int) -> None:

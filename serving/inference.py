@@ -10,10 +10,11 @@ from configs.case import Case
 from configs.serving import Clock
 from serving.contract import Checker
 from serving.dialects import Dialect, Request
-from serving.errors import BadRequest, ContractBroken
+from serving.errors import BadRequest, ContractBroken, TooLarge, WrongType
 from serving.ledger.entry import encode_entry
-from serving.ledger.event_clock import encode_at_event_time
+from serving.ledger.event_clock import encode_at_event_time, newest_event_time
 from serving.ledger.ledger import Ledger
+from serving.ledger.refusals import reasons_of
 from serving.logs import REQUEST_ID
 from serving.metrics import Metrics
 from serving.reasons import strongest_reasons
@@ -60,6 +61,7 @@ class Inference:
         self.metrics = metrics
         self.max_rows = max_rows
         self.shadow = Shadow(metrics, self._record_shadow)
+        self._clock = clock
         self._encode = encode_entry if clock == "wall" else encode_at_event_time
         self._prefix = os.urandom(6).hex()
         self._numbers = itertools.count(1)
@@ -70,8 +72,7 @@ class Inference:
         if isinstance(prepared, Reply):
             return prepared
         if self.ledger.waits_for_disk:
-            await self.ledger.commit(prepared.payload)
-            self._count([prepared])
+            await self.confirm([prepared])
         else:
             self.write_down([prepared])
         return prepared.reply
@@ -81,8 +82,12 @@ class Inference:
     ) -> Prepared | Reply:
         """The answer to one request, to be written down; as it is, if it says nothing of any row. Raises Refused."""
         case = desk.case
-        asked = dialect.decode(request, case, self.max_rows)
-        rows, positions, problems = self._check(desk, asked)
+        try:
+            asked = dialect.decode(request, case, self.max_rows)
+        except (BadRequest, TooLarge, WrongType):
+            self._count_unreadable(desk, request.received)
+            raise
+        rows, positions, problems = self._check(desk, asked, request.received)
         request_id = self._request_id(request.headers, asked)
         REQUEST_ID.set(request_id)
         parts = await desk.served.answer(rows, request_id, version or asked.version) if rows.count else []
@@ -99,6 +104,11 @@ class Inference:
         self.ledger.record(*[prepared.payload for prepared in all_prepared])
         self._count(all_prepared)
 
+    async def confirm(self, all_prepared: Sequence[Prepared]) -> None:
+        """Write the entries and wait for the disk; then the answers may leave. Raises Unavailable."""
+        await self.ledger.commit(*[prepared.payload for prepared in all_prepared])
+        self._count(all_prepared)
+
     def _count(self, all_prepared: Sequence[Prepared]) -> None:
         now = time.perf_counter()
         for _, _, desk, answered, parts, began in all_prepared:
@@ -107,21 +117,31 @@ class Inference:
                 self.shadow.offer(answered)
             self.metrics.answered(desk.case.name, parts, answered.rows.count, now - began)
 
-    def _check(self, desk: Desk, asked: Asked) -> tuple[Rows, list[int] | None, list[RowProblem]]:
+    def _check(self, desk: Desk, asked: Asked, received: float) -> tuple[Rows, list[int] | None, list[RowProblem]]:
         try:
             rows, positions, problems = desk.checker.check(asked)
         except ContractBroken as error:
-            self._count_problems(desk.case.name, error.problems)
+            self._count_broken(desk, asked, asked.count, error.problems, received)
+            raise
+        except BadRequest:
+            self._count_unreadable(desk, received)
             raise
         if problems:
-            self._count_problems(desk.case.name, problems)
+            self._count_broken(desk, asked, asked.count - rows.count, problems, received)
         return rows, positions, problems
 
-    def _count_problems(self, case: str, problems: Sequence[RowProblem]) -> None:
-        for problem in problems:
-            # A name that a client made up would be one more time series for Prometheus.
-            known = problem.field in self.desks[case].case.contract.columns
-            self.metrics.fields_refused[case, str(problem.field) if known else "unknown"] += 1
+    def _count_broken(
+        self, desk: Desk, asked: Asked, rows: int, problems: Sequence[RowProblem], received: float
+    ) -> None:
+        contract = desk.case.contract
+        at = received if self._clock == "wall" else newest_event_time(asked, contract.event_time) or received
+        reasons = reasons_of(problems, contract)
+        self.ledger.refusals.add(desk.case.name, contract.version, at, rows, reasons)
+        for field, _ in reasons:
+            self.metrics.fields_refused[desk.case.name, field or "unknown"] += 1
+
+    def _count_unreadable(self, desk: Desk, received: float) -> None:
+        self.ledger.refusals.add(desk.case.name, desk.case.contract.version, received, 1, [(None, "unreadable")])
 
     def _request_id(self, headers: Mapping[bytes, bytes], asked: Asked) -> str:
         """The client's own id if it gave one that can be kept as it is, else a new one."""

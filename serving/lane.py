@@ -1,8 +1,8 @@
 """The short way: a small request for a prediction is answered in the turn of the event loop in which it came.
 
 Without a task and messages of its own for each, and with one write of the log for all of a turn, a request costs half.
-Everything else goes the long way, through the application: pages, large bodies, queries, models that need time, and a
-log that the disk confirms before the answer leaves.
+Where the disk is to confirm the log first, the answers of a turn wait for that together, behind those of earlier turns.
+Everything else goes the long way, through the application: pages, large bodies, queries, and models that need time.
 """
 
 import asyncio
@@ -50,6 +50,8 @@ class Lane:
         self._most_bytes = min(MOST_BYTES, guard.most_bytes)
         self._paths = {path.encode(): (path, target) for path, target in application.targets.items()}
         self._turn: list[_Waiting] = []
+        self._confirming: asyncio.Task[None] | None = None
+        """The last turn whose answers wait, or waited, for the disk."""
 
     def takes(self, url: bytes, headers: Headers) -> bool:
         """Whether a POST to this address goes the short way."""
@@ -58,7 +60,6 @@ class Lane:
         return (
             found is not None
             and found[1][1].served.arms.immediate
-            and not self._inference.ledger.waits_for_disk
             and length.isdigit()
             and int(length) <= self._most_bytes
         )
@@ -80,17 +81,12 @@ class Lane:
 
     def _end_turn(self) -> None:
         turn, self._turn = self._turn, []
-        self._metrics.in_flight -= len(turn)
-        unwritten = self._write_down([waiting.found for waiting in turn if isinstance(waiting.found, Prepared)])
-        for asker, path, target, headers, found in turn:
-            if isinstance(found, Reply):
-                reply = found
-            elif unwritten:
-                reply = self._application.refusal(unwritten, path, target)
-            else:
-                reply = found.reply
-            self._application.count(target, reply)
-            _send(asker, reply, headers)
+        prepared = [waiting.found for waiting in turn if isinstance(waiting.found, Prepared)]
+        if self._inference.ledger.waits_for_disk:
+            confirming = self._confirm(turn, prepared, self._confirming)
+            self._confirming = asyncio.get_running_loop().create_task(confirming)
+        else:
+            self._answer(turn, self._write_down(prepared))
 
     def _write_down(self, all_prepared: Sequence[Prepared]) -> Exception | None:
         """Why none of these may leave, or None."""
@@ -100,6 +96,31 @@ class Lane:
         except Exception as error:  # noqa: BLE001 - each becomes an answer
             return error
         return None
+
+    async def _confirm(
+        self, turn: Sequence[_Waiting], all_prepared: Sequence[Prepared], before: asyncio.Task[None] | None
+    ) -> None:
+        unwritten = None
+        try:
+            if all_prepared:
+                await self._inference.confirm(all_prepared)
+        except Exception as error:  # noqa: BLE001 - each becomes an answer
+            unwritten = error
+        if before and not before.done():  # a client gets its answers in the order of its requests
+            await asyncio.wait([before])
+        self._answer(turn, unwritten)
+
+    def _answer(self, turn: Sequence[_Waiting], unwritten: Exception | None) -> None:
+        self._metrics.in_flight -= len(turn)
+        for asker, path, target, headers, found in turn:
+            if isinstance(found, Reply):
+                reply = found
+            elif unwritten:
+                reply = self._application.refusal(unwritten, path, target)
+            else:
+                reply = found.reply
+            self._application.count(target, reply)
+            _send(asker, reply, headers)
 
 
 def _at_once(answering: Coroutine[Any, Any, Prepared | Reply]) -> Prepared | Reply:

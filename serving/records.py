@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 Value = str | float | bool | datetime | None
 """A checked feature: text, a finite float, a truth value, a time without offset (its wall clock), or missing."""
@@ -31,6 +36,12 @@ class Rows:
     entities: list[str | None]
     event_times: list[str | None]
     """ISO 8601 in UTC."""
+    numbers: dict[int, Array] | None = field(default=None, compare=False, repr=False)
+    """Columns that are float64 already, with NaN for a missing value, by their position."""
+    made: dict[str, Array] | None = field(default=None, compare=False, repr=False)
+    """What plans made of columns, by how: those that score the same rows make it once."""
+    encoded: tuple[orjson.Fragment, ...] | None = field(default=None, compare=False, repr=False)
+    """Entities, event times and columns as the log has them, which says the same rows once for each model."""
 
     def take(self, positions: Sequence[int]) -> "Rows":
         """The rows at `positions`, in that order."""
@@ -88,6 +99,10 @@ class Asked:
     """What the protocol needs to remember for its answer."""
 
 
+Reason = Literal["missing", "type", "value", "unknown"]
+"""What is wrong with a field: it is missing, of another type, has a value that was not promised, or nobody knows it."""
+
+
 @dataclass(slots=True)
 class RowProblem:
     """Why one row was refused."""
@@ -95,6 +110,7 @@ class RowProblem:
     row: int
     field: str | None
     message: str
+    reason: Reason
 
 
 @dataclass(slots=True)

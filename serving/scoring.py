@@ -25,6 +25,7 @@ from serving.ledger.entry import encode_entry
 from serving.ledger.header import logged_cases
 from serving.ledger.ledger import Ledger
 from serving.ledger.places import segments_folder
+from serving.ledger.refusals import reasons_of
 from serving.protocols.answers import prediction
 from serving.records import Asked, Part, RowProblem, Rows
 from serving.routes.engines import make_engine
@@ -124,14 +125,14 @@ class _Writer:
         try:
             rows, positions, problems = self._desk.checker.check(asked)
         except ContractBroken as error:  # not one row keeps the contract
-            self.refused += len(piece)
+            self._count(received, len(piece), error.problems)
             return self._table(_refusals(first, error.problems, len(piece)))
         request_id = f"{self._run_id}-{number}"
         parts = await self._desk.served.answer(rows, request_id)
         payload = encode_entry(case.name, case.contract.version, request_id, received, time.time(), rows, parts, None)
         await self._ledger.commit(payload)
         self.rows += rows.count
-        self.refused += len(piece) - rows.count
+        self._count(received, len(piece) - rows.count, problems)
         kept = positions if positions is not None else list(range(rows.count))
         told = [
             {"row": first + kept[row], **_about(rows, row), **answer}
@@ -140,6 +141,13 @@ class _Writer:
         ]
         bad = [row for row in range(len(piece)) if row not in set(kept)]
         return self._table(told + _refusals(first, problems, len(piece), bad))
+
+    def _count(self, received: float, rows: int, problems: Sequence[RowProblem]) -> None:
+        self.refused += rows
+        if rows:
+            contract = self._desk.case.contract
+            reasons = reasons_of(problems, contract)
+            self._ledger.refusals.add(self._desk.case.name, contract.version, received, rows, reasons)
 
     def _table(self, records: list[dict[str, Any]]) -> pa.Table:
         return pa.Table.from_pylist(sorted(records, key=lambda record: record["row"]), schema=self._schema)

@@ -13,7 +13,7 @@ from configs.serving import StandIn
 from serving.engine.engine import Engine
 from serving.errors import NotFound, Refused, Unavailable
 from serving.records import Part, Role, Rows, Scores
-from tasks.rollout.draw import to_challenger
+from tasks.rollout.draw import each_to_challenger, to_challenger
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,10 @@ class ServedCase:
         champion, challenger = (arms.champion, Role.champion), (arms.challenger or arms.champion, Role.challenger)
         if version is not None:
             return [self._pinned(arms, version)]
-        moved = [to_challenger(arms.salt, entity or request_id, arms.share) for entity in rows.entities]
+        if rows.count == 1:
+            moved = [to_challenger(arms.salt, rows.entities[0] or request_id, arms.share)]
+        else:
+            moved = each_to_challenger(arms.salt, [entity or request_id for entity in rows.entities], arms.share)
         if moved.count(moved[0]) == rows.count:
             return [(*(challenger if moved[0] else champion), None)]
         return [
@@ -102,13 +105,13 @@ class ServedCase:
 
     async def _ask(self, arms: Arms, choice: Choice, rows: Rows) -> list[Part]:
         arm, role, positions = choice
+        scores, why = await self._scores(arm, rows, positions)
+        unsure = [] if scores is None else self._unsure(scores)
+        if scores is not None and not unsure:
+            return [Part(positions, arm.version, role, scores, arm.engine.classes)]
         mine = rows if positions is None else rows.take(positions)
-        scores, why = await self._scores(arm, mine)
         if scores is None:
             return [await self._fall_back(arms, _Failure(arm, mine, positions, why))]
-        unsure = self._unsure(scores)
-        if not unsure:
-            return [Part(positions, arm.version, role, scores, arm.engine.classes)]
         where = list(range(rows.count)) if positions is None else positions
         doubted = _Failure(arm, mine.take(unsure), [where[i] for i in unsure], "confidence", said=_pick(scores, unsure))
         parts = [await self._fall_back(arms, doubted)]
@@ -117,14 +120,14 @@ class ServedCase:
             parts.insert(0, own)
         return parts
 
-    async def _scores(self, arm: Arm, rows: Rows) -> tuple[Scores | None, str]:
-        """The scores, or None and why there are none."""
+    async def _scores(self, arm: Arm, rows: Rows, positions: list[int] | None = None) -> tuple[Scores | None, str]:
+        """The scores of the rows, or of those at `positions`; or None and why there are none."""
         try:
             if arm.engine.immediate:
-                scores = arm.engine.score(rows)
+                scores = arm.engine.score(rows, positions)
             else:
                 async with asyncio.timeout(self.case.serving.timeout_ms / 1000):
-                    scores = await arm.engine.submit(rows)
+                    scores = await arm.engine.submit(rows if positions is None else rows.take(positions))
         except TimeoutError:
             return None, "timeout"
         except Refused:
@@ -132,7 +135,7 @@ class ServedCase:
         except Exception:  # whatever a model does, its fallback answers
             log.exception("%s: version %s failed to answer", self.case.name, arm.version)
             return None, "error"
-        if len(scores) != rows.count or not finite(scores):
+        if len(scores) != (rows.count if positions is None else len(positions)) or not finite(scores):
             log.error("%s: version %s gave no finite number for each row", self.case.name, arm.version)
             return None, "error"
         return scores, ""

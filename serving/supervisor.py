@@ -51,7 +51,7 @@ class Supervisor:
         os.set_inheritable(self._pipe_read, True)
         self._stop = threading.Event()
         python, lifeline = [sys.executable, "-m"], ["--lifeline", str(self._pipe_read)]
-        worker = [*python, "serving.worker", *lifeline, "--workers", str(params.workers)]
+        worker = [*python, "serving.worker", *lifeline]
         self._keeper = Child("keeper", [*python, "serving.routes", *lifeline])
         self._workers = [
             Child(f"w{i}", [*worker, "--name", f"w{i}", "--socket", str(listening.fileno())])

@@ -47,7 +47,7 @@ _REPORT_SECONDS = 1.0
 class Worker:
     """Everything one worker process holds."""
 
-    def __init__(self, project: Project, name: str, workers: int) -> None:
+    def __init__(self, project: Project, name: str) -> None:
         place = project.place
         self.params = place.gateway
         self.name = name
@@ -61,7 +61,7 @@ class Worker:
         self.door = Door(_keys(project, place))
         self.reporter = Reporter(name, self.inference, self.loadings, project)
         pages = Pages(self.inference, self.reporter, Evidence(project), self.params.default_case)
-        guard = Guard(self.door, self.params.limits, workers)
+        guard = Guard(self.door, self.params.limits)
         self.application = Application(self.inference, pages, guard, self.params.default_case)
         self._lane = Lane(self.application, self.inference, guard)
         self._server = uvicorn.Server(self._settings())
@@ -148,7 +148,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m serving.worker")
     parser.add_argument("--socket", type=int, required=True, help="descriptor of the listening socket")
     parser.add_argument("--name", required=True)
-    parser.add_argument("--workers", type=int, default=1, help="how many share the limits of this machine")
     parser.add_argument("--lifeline", type=int, help="descriptor of a pipe that closes when the parent ends")
     given = parser.parse_args()
     log_as(given.name)
@@ -157,7 +156,7 @@ def main() -> None:
     # uvicorn raises the signal it was stopped by once more when it is done; what comes after it is still ours.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    worker = Worker(Project.here(), given.name, given.workers)
+    worker = Worker(Project.here(), given.name)
     started = time.perf_counter()
     uvloop.run(worker.serve(socket.socket(fileno=given.socket)))
     log.info("worker %s (%d) ended after %.0f s", given.name, os.getpid(), time.perf_counter() - started)

@@ -14,6 +14,7 @@ EvergreenError                   (configs.errors)
 │   └── AnswersDiffer            it loads and gives other answers
 ├── StoreError                   the places where things are kept
 │   ├── StoreUnreachable         MLflow, Prefect, the history, a DVC remote
+│   │   └── DecidedNotDone       it went away between a decision and what follows from it
 │   ├── DiskFull
 │   ├── HistoryAltered           an entry no longer fits its seal
 │   └── StageFailed              a DVC stage ended in an error
@@ -25,6 +26,7 @@ EvergreenError                   (configs.errors)
     │   └── NotAnApprover        somebody else has to answer
     ├── DecisionUnexplained      no name, or no reason
     ├── NotReproducible          a part of what made it is gone
+    ├── NotServing               neither champion nor rolling out: not to be taken away from users
     ├── NothingToRollBackTo
     ├── NothingServes            the case has no champion yet
     └── NoChallenger             nobody is there to take a share
@@ -127,7 +129,18 @@ class StoreError(EvergreenError):
 
 class StoreUnreachable(StoreError):
     def __init__(self, store: str, where: str, cause: str, remedy: str) -> None:
-        super().__init__(f"{store} cannot be reached at {where}: {cause}. {remedy}")
+        self.found = f"{store} cannot be reached at {where}: {cause}."
+        super().__init__(f"{self.found} {remedy}")
+
+
+class DecidedNotDone(StoreUnreachable):
+    def __init__(self, case: str, decided: str, error: StoreUnreachable) -> None:
+        self.found = error.found
+        StoreError.__init__(
+            self,
+            f"{error.found} Decided and kept in the history all the same: {decided}; who answers may not have changed "
+            f"yet. When it is back, `evergreen rollout {case}` finishes that, as does whatever decides on {case} next.",
+        )
 
 
 class DiskFull(StoreError):
@@ -198,6 +211,15 @@ class NotAnApprover(NotApprovable):
 class DecisionUnexplained(RefusedError):
     def __init__(self) -> None:
         super().__init__("A decision needs a name and a reason; both are kept. Give `--by` and `--reason`.")
+
+
+class NotServing(RefusedError):
+    def __init__(self, case: str, version: str, status: str | None, serving: Sequence[str]) -> None:
+        is_now = f"it is {status}, neither champion nor rolling out" if status else "it does not exist"
+        super().__init__(
+            f"Version {version} of `{case}` cannot be rolled back: {is_now}. Nothing was changed. "
+            f"Those that can be: {', '.join(serving) or 'none'}."
+        )
 
 
 class NothingToRollBackTo(RefusedError):

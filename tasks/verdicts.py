@@ -148,6 +148,8 @@ class Triaged(Record):
     reasons: tuple[str, ...]
     verdicts: tuple[Monitor, ...] = ()
     """The monitors whose verdicts the rule is about."""
+    version: str | None = None
+    """The champion then: the one that leaves, if somebody has to."""
     held_back: Action | None = None
     """What the rule asked for, where a guard (cool-down, budget, a run in flight) said no."""
     key: str = Field(min_length=1)

@@ -34,6 +34,8 @@ QUICK = {
 }
 BETTER = {2: 25, 3: 100}
 """How many trees the later versions have: each is clearly better than the one before."""
+SLOW_FIXTURES = {"judged_bikes", "chain", "standby"}
+"""They train models, or have DVC run stages."""
 
 Make = Callable[[Path], object]
 
@@ -54,6 +56,14 @@ _forget_the_person()
 def pytest_configure(config: pytest.Config) -> None:
     """MLflow's warnings about itself are not ours to mend; all others are errors."""
     config.addinivalue_line("filterwarnings", r"ignore::UserWarning:mlflow\.")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is built on a slow fixture is slow, too."""
+    for item in items:
+        if isinstance(item, pytest.Function) and not SLOW_FIXTURES.isdisjoint(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
 
 
 class Answer(Protocol):

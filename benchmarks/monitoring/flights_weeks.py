@@ -29,7 +29,7 @@ from tasks.monitoring.correction import Past
 from tasks.monitoring.estimate import Answers, Calibration, Expected, Judged, back_test, expected
 from tasks.monitoring.estimator import Known
 from tasks.monitoring.opinion import MOST_ROWS, fit
-from tasks.monitoring.outlook import LIKELY, CameTrue, Foreseen, apart, look_out
+from tasks.monitoring.outlook import CameTrue, Foreseen, apart, look_out
 from tasks.monitoring.unseen import Fit, out_of_fold
 from tasks.records import Candidate
 from tasks.training.pipeline import build_pipeline
@@ -214,11 +214,12 @@ def rules(told: Sequence[Told], before: float, params: Params, quiet: int) -> It
     yield "score drift", [one.alarm for one in drifts], [one.distance for one in drifts], f"{quiet} of {TRAIN}"
     lowest = [-one.own for one in told]
     yield "AUC by the champion's own probabilities", [one.own <= before - drop for one in told], lowest, "-"
-    likely = f"chance of loss ≥ {LIKELY:.0%}"
+    least = params.monitoring.estimate.alarm_chance
+    likely = f"chance of loss ≥ {least:.0%}"
     chances = [one.own_chance for one in told]
-    yield f"{likely}, by them and a correction", [chance >= LIKELY for chance in chances], chances, "-"
+    yield f"{likely}, by them and a correction", [chance >= least for chance in chances], chances, "-"
     chances = [one.chance for one in told]
-    yield f"{likely}, by a second opinion", [chance >= LIKELY for chance in chances], chances, "-"
+    yield f"{likely}, by a second opinion", [chance >= least for chance in chances], chances, "-"
     confirmed = [one.first_labels <= before - drop for one in told]
     yield "labels of four days", confirmed, [-one.first_labels for one in told], "-"
 

@@ -21,8 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,10 @@ class Log:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def rows_by_day(self, first: date, last: date) -> Mapping[date, int]:
+        days = {date.fromisoformat(day.name.removeprefix("date=")): day for day in self._folder.iterdir()}
+        return {day: ds.dataset(path).count_rows() for day, path in days.items() if first <= day <= last}
 
     def batches(self, start: datetime, end: datetime, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         for day in sorted(self._folder.iterdir()):

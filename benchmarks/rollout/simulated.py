@@ -22,7 +22,7 @@ from configs.rollout import RolloutParams
 from tasks.evaluation.predictions import Floats
 from tasks.records import Rollout
 from tasks.rollout.arms import arms_compared, rows_per_arm
-from tasks.rollout.evidence import Seen
+from tasks.rollout.evidence import Pairs, Seen
 from tasks.rollout.expected import Expected
 from tasks.rollout.gates import Gates
 from tasks.rollout.pairs import matched
@@ -113,10 +113,14 @@ def expected_of(harm: Harm) -> Expected:
 
 def seen_by(stages: list[tuple[Rollout, Drawn]], until: float) -> Seen:
     """What is known `until` seconds into the last stage."""
-    parts = [_seen(state, drawn, np.inf) for state, drawn in stages[:-1]] + [_seen(*stages[-1], until)]
-    names = ("failed", "fell_back", "seconds", "champion_seconds", "distances", "shifts", "losses")
+    every = [_seen(state, drawn, np.inf) for state, drawn in stages[:-1]] + [_seen(*stages[-1], until)]
+    parts = [
+        part for part, (state, _) in zip(every, stages, strict=True) if state.stage.kind == stages[-1][0].stage.kind
+    ]
+    names = ("failed", "fell_back", "seconds", "champion_seconds", "distances", "shifts")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return Seen(rows=sum(p.rows for p in parts), rows_here=parts[-1].rows, labels_here=len(parts[-1].losses), **joined)
+    losses = np.concatenate([part.pairs.losses for part in every])
+    return Seen(rows=sum(p.rows for p in parts), rows_here=parts[-1].rows, pairs=Pairs(losses=losses), **joined)
 
 
 def _seen(state: Rollout, drawn: Drawn, until: float) -> Seen:
@@ -131,12 +135,13 @@ def _seen(state: Rollout, drawn: Drawn, until: float) -> Seen:
             champion_seconds=drawn.seconds[timed],
             distances=np.abs(apart),
             shifts=apart,
-            losses=(drawn.challenger_loss - drawn.champion_loss)[labelled],
+            pairs=Pairs(losses=(drawn.challenger_loss - drawn.champion_loss)[labelled]),
         )
     ours, theirs = now & drawn.ours, now & ~drawn.ours
     share = state.stage.share
     split = 0 < share < 1
     known = labelled & drawn.ours, labelled & ~drawn.ours
+    losses = matched(drawn.champion_loss[known[1]], drawn.challenger_loss[known[0]], share) if split else np.empty(0)
     return Seen(
         rows=int(ours.sum()),
         failed=drawn.failed[ours],
@@ -144,7 +149,7 @@ def _seen(state: Rollout, drawn: Drawn, until: float) -> Seen:
         seconds=drawn.seconds[ours],
         champion_seconds=drawn.seconds[theirs],
         shifts=matched(drawn.champion[theirs], drawn.challenger[ours], share) if split else np.empty(0),
-        losses=matched(drawn.champion_loss[known[1]], drawn.challenger_loss[known[0]], share) if split else np.empty(0),
+        pairs=Pairs(losses=losses),
     )
 
 
@@ -164,8 +169,6 @@ def roll_out(params: RolloutParams, harm: Harm, hoped: Expected, rate: float, se
     state = following(begin("2", "1", params, 0.0, AT), (), AT)
     users, group = 0, []
     while state.stage.kind != "warm":
-        if group and group[-1][0].stage.kind != state.stage.kind:
-            group = []
         drawn = draw_stage(draw, harm, state.stage.share, rate, HOUR)
         group.append((state, drawn))
         when, rule = first_stop(params, group, hoped)

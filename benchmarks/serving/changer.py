@@ -1,6 +1,6 @@
 """Changes the champion from a process of its own, as a person's command would, and says when the registry had it.
 
-    python -m benchmarks.serving.changer      in a clone; reads lines such as `approve 2`, `roll back`, `champion 1`
+    python -m benchmarks.serving.changer      in a clone; reads lines such as `approve 2`, `roll back 2`, `champion 1`
 
 For each line one line of JSON: what was done, which version is champion now, and the times between which its alias was
 written, in seconds since 1970.
@@ -41,12 +41,12 @@ def main() -> None:
         match line.split():
             case ["approve", version]:
                 decide(project, Approval(case=CASE, version=version, approve=True, channel="cli", at=now, **signed))
-            case ["roll", "back"]:
-                roll_back(project, CASE, Why(at=now, **signed))
+            case ["roll", "back", version]:
+                roll_back(project, CASE, version, Why(at=now, **signed))
             case ["champion", version]:
                 registry.move_alias(CASE, "champion", version)
             case _:
-                sys.exit(f"not understood: {line!r}; expected approve VERSION, roll back, or champion VERSION")
+                sys.exit(f"not understood: {line!r}; expected approve VERSION, roll back VERSION, or champion VERSION")
         say({"done": line.strip(), **told})
 
 

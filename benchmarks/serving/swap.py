@@ -22,7 +22,7 @@ from benchmarks.serving.instruments import CACHE, Load, Result, Running, end_cle
 from benchmarks.serving.ours import Prepared, prepare, say, start_gateway, write_flights
 from benchmarks.serving.processes import Server, owners_of_connections
 
-CHANGES = ("approve 2", "roll back", "champion 2")
+CHANGES = ("approve 2", "roll back 2", "champion 2")
 _CONNECTIONS = 32
 _SETTLE = 2.0
 """Seconds before the first change, and after each."""

@@ -98,7 +98,7 @@ def _asked(steps: ContractInputs, categories: list[Array], contract: Contract, m
     inputs: list[Input] = [_text(name, known[name], found[:, place]) for place, name in enumerate(steps.strings)]
     inputs += _plain(steps)
     _must(found.shape[1] == len(inputs), f"{found.shape[1]} columns instead of {len(inputs)}")
-    said = Inputs(inputs, contract.features).many(rows.columns, rows.count).T
+    said = Inputs(inputs, contract.features).many(rows).T
     differ = [one.kind for place, one in enumerate(inputs) if not np.array_equal(said[:, place], found[:, place], True)]
     _must(not differ, f"inputs in another order or form ({', '.join(differ)})")
     return inputs

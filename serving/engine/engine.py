@@ -1,6 +1,6 @@
 """What answers rows: a compiled plan, at once, or the pipeline itself, in batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from serving.records import Rows, Scores
@@ -27,8 +27,8 @@ class Engine(Protocol):
     on_batch: Callable[[int], None] | None
     """Told the number of rows of each micro-batch; a plan makes none."""
 
-    def score(self, rows: Rows) -> Scores:
-        """Scores of the rows; only an immediate engine."""
+    def score(self, rows: Rows, positions: Sequence[int] | None = None) -> Scores:
+        """Scores of the rows, or of those at `positions`; only an immediate engine."""
 
     async def submit(self, rows: Rows, *, patient: bool = False) -> Scores:
         """Scores of the rows, in their turn; patient ones let others go first. Raises Unavailable if too many wait."""

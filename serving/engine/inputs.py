@@ -4,6 +4,7 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -11,9 +12,11 @@ import numpy as np
 
 from serving.engine.errors import PlanCorrupt
 from serving.engine.structure import Calendar, Constant, Input, Number, Text
-from serving.records import Value
+from serving.records import Rows, Value
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+Make = Callable[[Rows], Array]
 
 NAN = math.nan
 
@@ -45,14 +48,14 @@ def _number(code: float | None) -> float:
 
 
 class Inputs:
-    """Takes the columns of `Rows`, in the order of `features`."""
+    """Takes `Rows` whose columns are `features`, in their order."""
 
     def __init__(self, inputs: Sequence[Input], features: Sequence[str]) -> None:
         self._columns = [_column(one, features) for one in inputs]
         self._texts = [(place, _Codes(one)) for place, one in enumerate(inputs) if isinstance(one, Text)]
         self._times = [(place, PARTS[one.part]) for place, one in enumerate(inputs) if isinstance(one, Calendar)]
         self._constants = [(place, one.value) for place, one in enumerate(inputs) if isinstance(one, Constant)]
-        self._numbers = [place for place, one in enumerate(inputs) if isinstance(one, Number)]
+        self._makers = [_maker(one, column) for one, column in zip(inputs, self._columns, strict=True)]
         self._pack = struct.Struct(f"={len(inputs)}d").pack
 
     def one(self, columns: list[list[Value]]) -> bytes:
@@ -68,20 +71,44 @@ class Inputs:
             values[place] = value
         return self._pack(*values)
 
-    def many(self, columns: list[list[Value]], count: int) -> Array:
-        """All rows, by input: shape (inputs, count)."""
-        x = np.empty((len(self._columns), count))
-        for place in self._numbers:
-            x[place] = np.array(columns[self._columns[place]], dtype=np.float64)
-        for place, codes in self._texts:
-            x[place] = np.fromiter(map(codes.__getitem__, columns[self._columns[place]]), np.float64, count)
-        for place, part in self._times:
-            times: list[Any] = columns[self._columns[place]]
-            found = map(part, times) if None not in times else (NAN if one is None else part(one) for one in times)
-            x[place] = np.fromiter(found, np.float64, count)
-        for place, value in self._constants:
-            x[place] = value
+    def many(self, rows: Rows, positions: Sequence[int] | None = None) -> Array:
+        """All rows, or those at `positions`, by input: shape (inputs, count)."""
+        made = rows.made = {} if rows.made is None else rows.made
+        where = None if positions is None else np.array(positions, np.intp)
+        x = np.empty((len(self._columns), rows.count if where is None else len(where)))
+        for place, (key, make) in enumerate(self._makers):
+            series = made.get(key)
+            if series is None:
+                series = made[key] = make(rows)
+            x[place] = series if where is None else series[where]
         return x
+
+
+def _maker(one: Input, column: int) -> tuple[str, Make]:
+    """How the values of an input are made, and a name that all plans share which make them so from the same rows."""
+    key = f"{column} {one!r}"
+    match one:
+        case Text():
+            codes = _Codes(one)
+            return key, lambda rows: np.fromiter(map(codes.__getitem__, rows.columns[column]), np.float64, rows.count)
+        case Calendar():
+            return key, partial(_parts, PARTS[one.part], column)
+        case Constant():
+            return key, lambda rows: np.full(rows.count, one.value)
+        case Number():
+            return key, partial(_numbers, column)
+
+
+def _numbers(column: int, rows: Rows) -> Array:
+    if rows.numbers is not None and column in rows.numbers:
+        return rows.numbers[column]
+    return np.array(rows.columns[column], dtype=np.float64)
+
+
+def _parts(part: Callable[[datetime], int], column: int, rows: Rows) -> Array:
+    times: list[Any] = rows.columns[column]
+    found = map(part, times) if None not in times else (NAN if one is None else part(one) for one in times)
+    return np.fromiter(found, np.float64, rows.count)
 
 
 def _column(one: Input, features: Sequence[str]) -> int:

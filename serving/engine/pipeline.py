@@ -88,7 +88,7 @@ class PipelineEngine:
         model = load_model(folder / MODEL_FILE, model_sha256)
         return cls(model, Candidate.read(folder / CANDIDATE_FILE), contract)
 
-    def score(self, rows: Rows) -> Scores:
+    def score(self, rows: Rows, positions: Sequence[int] | None = None) -> Scores:  # noqa: ARG002
         """Refused: whoever waits here would hold up everybody."""
         raise TypeError(f"a pipeline is asked with `submit`, not with `score` ({rows.count} rows)")
 

@@ -45,13 +45,16 @@ class Plan:
         structure = _structure(_read(folder / STRUCTURE_FILE, plan_sha256))
         return cls(structure, _arrays(_read(folder / ARRAYS_FILE, structure.arrays_sha256)), features)
 
-    def score(self, rows: Rows) -> Scores:
-        """The answers to the rows. Raises CannotScore for the first row that the pipeline would refuse too."""
+    def score(self, rows: Rows, positions: Sequence[int] | None = None) -> Scores:
+        """The answers to the rows, or to those at `positions`.
+
+        Raises CannotScore for the first row that the pipeline would refuse too.
+        """
         if rows.count == 1 and self._one:
             answer = self._one(self._inputs.one(rows.columns))
             if answer == answer:  # noqa: PLR0124 - not NaN, without a call
                 return [answer]
-        return self.score_inputs(self._inputs.many(rows.columns, rows.count))
+        return self.score_inputs(self._inputs.many(rows, positions))
 
     def score_inputs(self, x: Array) -> list[float] | list[list[float]]:
         """The answers to rows that are inputs already, shape (inputs, n)."""

@@ -39,6 +39,8 @@ _AFTER = {
     "champion_scoring_seconds": pa.float64(),
     "trace": pa.string(),
 }
+_BY_ROW = ("row", "entity", "event_time")
+"""Of these, what each row of an answer has of its own."""
 COMMON = pa.schema({**_BEFORE, "probability": pa.float64(), **_AFTER})
 """What every case has."""
 
@@ -61,9 +63,14 @@ class Gathered:
         self._case = case
         self._key = key
         self._features: list[list[Any]] = [[] for _ in case.features]
-        self._others: dict[str, list[Any]] = {name: [] for name in (*_BEFORE, *_AFTER)}
-        self._scores: list[Any] = []
+        self._by_row: dict[str, list[Any]] = {name: [] for name in _BY_ROW}
+        self._by_part: dict[str, list[Any]] = {name: [] for name in (*_BEFORE, *_AFTER) if name not in _BY_ROW}
+        """What all rows of a part of an answer have in common, once for each part."""
         self._classes: list[list[Any]] = []
+        """Of each part too."""
+        self._counts: list[int] = []
+        """The rows of each part."""
+        self._scores: list[Any] = []
 
     @property
     def rows(self) -> int:
@@ -86,48 +93,55 @@ class Gathered:
     def _take(  # noqa: PLR0913, PLR0917 - the inner loop of compaction
         self, entry: dict[str, Any], part: dict[str, Any], rows: Any, columns: Any, entities: Any, event_times: Any
     ) -> None:
-        count = len(rows)
-        if len(part["scores"]) != count:
+        if len(part["scores"]) != len(rows):
             raise ValueError("a part of an entry has not one score for each of its rows")
         for gathered, column in zip(self._features, columns, strict=True):
             gathered.extend(column)
         self._scores += part["scores"]
-        self._classes += [part["classes"]] * count
-        others = self._others
-        others["row"] += rows
-        others["entity"] += entities
-        others["event_time"] += event_times
-        others["request_id"] += [entry["id"]] * count
-        others["received_at"] += [entry["received"]] * count
-        others["answered_at"] += [entry["answered"]] * count
-        others["model_version"] += [part["version"]] * count
-        others["role"] += [part["role"]] * count
-        others["fallback"] += [part["fallback"]] * count
-        others["contract_version"] += [entry["contract"]] * count
+        self._counts.append(len(rows))
+        self._classes.append(part["classes"])
+        by_row, by_part = self._by_row, self._by_part
+        by_row["row"] += rows
+        by_row["entity"] += entities
+        by_row["event_time"] += event_times
+        by_part["request_id"].append(entry["id"])
+        by_part["received_at"].append(entry["received"])
+        by_part["answered_at"].append(entry["answered"])
+        by_part["model_version"].append(part["version"])
+        by_part["role"].append(part["role"])
+        by_part["fallback"].append(part["fallback"])
+        by_part["contract_version"].append(entry["contract"])
         ours, champions = part.get("timed") or (None, None)
-        others["scoring_seconds"] += [ours] * count
-        others["champion_scoring_seconds"] += [champions] * count
-        others["trace"] += [entry["trace"]] * count
+        by_part["scoring_seconds"].append(ours)
+        by_part["champion_scoring_seconds"].append(champions)
+        by_part["trace"].append(entry["trace"])
 
     def table(self) -> pa.Table:
         """The rows. Raises ValueError or TypeError if a value is not of its column's type."""
         schema = schema_of(self._case)
         features = dict(zip(self._case.features, self._features, strict=True))
-        columns = {**self._others, **features, **self._answers()}
-        return pa.table([self._array(field, columns[field.name]) for field in schema], schema=schema)
+        columns = {**self._by_row, **features, **self._answers()}
+        part_of_row = pa.array(np.repeat(np.arange(len(self._counts)), self._counts))
+        arrays = [
+            self._array(field, columns[field.name])
+            if field.name in columns
+            else self._array(field, self._by_part[field.name]).take(part_of_row)
+            for field in schema
+        ]
+        return pa.table(arrays, schema=schema)
 
-    def _answers(self) -> dict[str, list[Any]]:
+    def _answers(self) -> dict[str, Any]:
         problem, scores = self._case.problem, self._scores
-        told: dict[str, list[Any]] = {
-            "prediction": [prediction(problem, *both) for both in zip(scores, self._classes, strict=True)],
-            "probability": scores if problem is Problem.binary else [None] * len(scores),
+        if problem is not Problem.multiclass:
+            said = [prediction(problem, score, ()) for score in scores]
+            return {"prediction": said, "probability": scores if problem is Problem.binary else [None] * len(scores)}
+        classes = [one for one, count in zip(self._classes, self._counts, strict=True) for _ in range(count)]
+        return {
+            "prediction": [str(prediction(problem, *both)) for both in zip(scores, classes, strict=True)],
+            "probability": [max(score) for score in scores],
+            "probabilities": scores,
+            "classes": [[str(label) for label in each] for each in classes],
         }
-        if problem is Problem.multiclass:
-            told["prediction"] = [str(label) for label in told["prediction"]]
-            told["probability"] = [max(score) for score in scores]
-            told["probabilities"] = scores
-            told["classes"] = [[str(label) for label in classes] for classes in self._classes]
-        return told
 
     def _array(self, field: pa.Field, values: list[Any]) -> pa.Array:
         if field.name in self._case.hashed:

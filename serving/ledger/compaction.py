@@ -22,6 +22,9 @@ from serving.ledger.store import Store
 
 log = logging.getLogger(__name__)
 
+CORRUPT = "corrupt"
+"""Where damaged segments are kept for a person to look at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
@@ -65,6 +68,6 @@ def compact(path: Path, store: Store, key: Callable[[], bytes]) -> Compacted:
 
 
 def _keep_aside(path: Path) -> None:
-    aside = path.parent / "corrupt"
+    aside = path.parent / CORRUPT
     aside.mkdir(mode=0o700, exist_ok=True)
     path.rename(aside / path.name)

@@ -8,14 +8,16 @@ from functools import cached_property
 from pathlib import Path
 
 from configs.errors import EvergreenError
-from serving.ledger.compaction import Compacted, compact
+from serving.ledger.compaction import CORRUPT, Compacted, compact
 from serving.ledger.merging import is_over, merge_day
 from serving.ledger.places import ledger_id
 from serving.ledger.privacy import hash_key
 from serving.ledger.recovery import recover
+from serving.ledger.refusals import Shipping
 from serving.ledger.segment import SEALED
 from serving.ledger.status import STATUS_FILE, Status, backlog
 from serving.ledger.store import Store
+from tasks.adapters.refusals import REFUSED
 from tasks.errors import DiskFull
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ class Compactor:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._store = store
+        self._refused = store.beside(REFUSED)
+        self._shipping = Shipping(folder, self._refused.put)
         self._retention_days = dict(retention_days)
         self._now = now
         self._unmerged: Days | None = None
@@ -66,6 +70,7 @@ class Compactor:
             touched |= compacted.days
             self._rows += compacted.rows
             self.tell()
+        self._shipping.turn(ledger_id(self._folder), self._now().timestamp())
         self._merge(touched)
         self._remove_old()
 
@@ -104,7 +109,22 @@ class Compactor:
                 if day < first:
                     self._store.remove_day(case, day)
                     log.info("%s: the predictions of %s were removed, being older than %d days", case, day, kept)
+            for day in self._refused.days(case):
+                if day < first:
+                    self._refused.remove_day(case, day)
+        self._remove_old_damage(now)
         self._remove_at = now + _REMOVE_EVERY
+
+    def _remove_old_damage(self, now: datetime) -> None:
+        """Remove damaged segments; whose rows are in one nobody can tell, so the shortest retention holds for all."""
+        kept = min(self._retention_days.values(), default=None)
+        if kept is None:
+            return
+        for path in (self._folder / CORRUPT).glob(f"*{SEALED}"):
+            written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            if written.date() < now.astimezone(UTC).date() - timedelta(days=kept):
+                path.unlink()
+                log.warning("%s was removed, being damaged and older than %d days", path.name, kept)
 
     def _fail(self, why: str) -> None:
         self._failing = why
@@ -120,7 +140,7 @@ class Compactor:
             backlog_segments=segments,
             oldest_segment_seconds=oldest,
             rows=self._rows,
-            corrupt_segments=sum(1 for _ in (self._folder / "corrupt").glob(f"*{SEALED}")),
+            corrupt_segments=sum(1 for _ in (self._folder / CORRUPT).glob(f"*{SEALED}")),
             failing=self._failing,
         )
         try:

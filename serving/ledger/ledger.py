@@ -11,12 +11,16 @@ from serving.errors import Unavailable
 from serving.ledger.errors import LogUnwritable
 from serving.ledger.group import GroupCommit
 from serving.ledger.header import LoggedCase
+from serving.ledger.refusals import Refusals
 from serving.ledger.segments import Segments
+from tasks.errors import DiskFull
 
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 0.25
 """Seconds within which a segment that became too large or too old is noticed."""
+_COUNTS_EVERY = 1.0
+"""Seconds of refusals that a killed process loses from its counts, at most."""
 _TELL_EVERY = 10.0
 """Seconds between two lines of the process log about the same trouble."""
 
@@ -35,6 +39,8 @@ class Ledger:
         """Answers given although they are not safely in the log (`when_full: answer`)."""
         self.failing: str | None = None
         """Why the log cannot be written; None while it can."""
+        self.refusals = Refusals(folder, worker)
+        """What is not in the log, because it got no answer."""
         self._is_to_refuse = settings.when_full == "refuse"
         self._sync_every = settings.sync_ms / 1000
         self._told_at = -_TELL_EVERY
@@ -77,14 +83,14 @@ class Ledger:
             self._recover()
         return True
 
-    async def commit(self, payload: bytes) -> bool:
-        """Write an entry and wait until the disk has confirmed it; tells and raises as `record` does."""
+    async def commit(self, *payloads: bytes) -> bool:
+        """Write entries and wait until the disk has confirmed them; tells and raises as `record` does."""
         errors = self._segments.sync_errors
-        if not self.record(payload):
+        if not self.record(*payloads):
             return False
         await self._group.wait()
         if self._segments.sync_errors != errors:
-            self._leave_unlogged(1)
+            self._leave_unlogged(len(payloads))
             return False
         return True
 
@@ -95,9 +101,12 @@ class Ledger:
 
     def _alarm(self, error: LogUnwritable) -> None:
         self.failing = error.cause
+        self._tell(str(error))
+
+    def _tell(self, trouble: str) -> None:
         if time.monotonic() - self._told_at >= _TELL_EVERY:
             self._told_at = time.monotonic()
-            log.error("%s", error)
+            log.error("%s", trouble)
 
     def _recover(self) -> None:
         log.warning("the prediction log is written again; so far %d answers are not in it", self.unlogged)
@@ -107,11 +116,21 @@ class Ledger:
     def _keep(self) -> None:
         """Sync, and begin another segment when it is time, until the ledger is closed."""
         pause = min(self._sync_every, _LOOK_EVERY)
+        counts_due = time.monotonic() + _COUNTS_EVERY
         while not self._stop.wait(pause):
             self._go_on()
             # What would be too late at the next look is synced at this one.
             if self._segments.left or self._segments.sync_lag + pause >= self._sync_every:
                 self._segments.sync()
+            if time.monotonic() >= counts_due:
+                self._write_refusals()
+                counts_due = time.monotonic() + _COUNTS_EVERY
+
+    def _write_refusals(self) -> None:
+        try:
+            self.refusals.write()
+        except (DiskFull, OSError) as error:
+            self._tell(f"What was refused is not counted on disk, and is tried again: {error}")
 
     def _go_on(self) -> None:
         """Without requests, a disk that has room again is noticed too: a gateway that is not ready gets none."""
@@ -130,3 +149,4 @@ class Ledger:
         self._keeper.join()
         self._segments.close()
         self._group.close()
+        self._write_refusals()

@@ -24,13 +24,17 @@ _SMALL_BYTES = 1_000_000
 
 
 class Store:
-    """`<url>/case=<case>/date=<YYYY-MM-DD>/<file>`; a file appears whole, and is never changed."""
+    """`<url>/case=<case>/date=<YYYY-MM-DD>/<file>`; a file appears whole, and one of the log is never changed."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._files, self._root = fsspec.url_to_fs(url)
         protocol = self._files.protocol
         self._whole = not _WHOLE.isdisjoint((protocol,) if isinstance(protocol, str) else protocol)
+
+    def beside(self, folder: str) -> "Store":
+        """The same in a folder of this one."""
+        return Store(f"{self._url.rstrip('/')}/{folder}")
 
     def cases(self) -> list[str]:
         """Cases that have rows."""

@@ -1,11 +1,12 @@
 """JSON Schemas of what a case takes and gives, made from its contract."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 from configs.case import Case, Column, ColumnType, Problem, Role
 from serving.column import ENTITY, WHOLE
 from serving.protocols.wishes import MOST_REASONS
+from serving.records import Reason
 
 Schema = dict[str, Any]
 
@@ -88,8 +89,9 @@ PROBLEM: Schema = {
         "row": {"type": "integer", "description": "Counted from 0."},
         "field": {"type": ["string", "null"]},
         "message": {"type": "string"},
+        "reason": {"enum": list(get_args(Reason))},
     },
-    "required": ["row", "field", "message"],
+    "required": ["row", "field", "message", "reason"],
 }
 _REASONS: Schema = {
     "type": "array",

@@ -8,8 +8,9 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ log = logging.getLogger(__name__)
 
 _OUR_ERROR = re.compile(r"^[A-Z][A-Za-z]*[a-z][A-Za-z]*: .")
 _DVC_ERROR = "ERROR: "
+# libyaml, where it was built in: ten times as fast.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _standbys: dict[Path, Standby] = {}
+_kept_for: Counter[Path] = Counter()
 
 
 def reproduce_stage(project: Project, stage: str, case: str) -> bool:
@@ -41,8 +45,22 @@ def reproduce_stage(project: Project, stage: str, case: str) -> bool:
     return bool(output.strip())  # a stage that ran has said what it did; DVC itself keeps quiet
 
 
+@contextmanager
+def kept_ready(project: Project) -> Iterator[None]:
+    """Have one waiting DVC for all runs of this block, instead of one for each."""
+    keep_ready(project)
+    try:
+        yield
+    finally:
+        stand_down(project)
+
+
 def keep_ready(project: Project) -> None:
-    """Have a DVC imported and waiting for this project's commands, until `stand_down` or the end of this process."""
+    """Have a DVC imported and waiting for this project's commands.
+
+    It waits until `stand_down` was called as often as this, or this process ends.
+    """
+    _kept_for[project.root] += 1
     if project.root not in _standbys:
         project.stores.mkdir(parents=True, exist_ok=True)
         # Relative to the root, where stages run: an address of a socket may have a hundred letters.
@@ -51,8 +69,14 @@ def keep_ready(project: Project) -> None:
 
 
 def stand_down(project: Project) -> None:
-    """Let the waiting DVC go, if there is one."""
-    standby = _standbys.pop(project.root, None)
+    """Let the waiting DVC go, if nobody else wants it."""
+    _kept_for[project.root] -= 1
+    if not _kept_for[project.root]:
+        _let_go(project.root)
+
+
+def _let_go(root: Path) -> None:
+    standby = _standbys.pop(root, None)
     if standby:
         standby.end()
 
@@ -90,7 +114,7 @@ def share_stores(project: Project, root: Path) -> None:
 
 def lock_entry(root: Path, stage: str, case: str) -> dict[str, Any]:
     """What dvc.lock says about a stage: its command, dependencies, parameters and outputs."""
-    content = yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))
+    content = yaml.load((root / "dvc.lock").read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - a SafeLoader
     entry: dict[str, Any] = content["stages"][f"{stage}@{case}"]
     return entry
 
@@ -189,7 +213,7 @@ def _by_standby(project: Project, arguments: Sequence[str], lock: int, say: Call
         raise
     if ended is None:
         log.warning("the DVC that was kept ready is gone; going on without it")
-        stand_down(project)
+        _let_go(project.root)
     return ended
 
 

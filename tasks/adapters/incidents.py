@@ -1,12 +1,14 @@
 """The door to the incidents and the alerts about them: tables `incidents` and `alerts` beside the journal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 import sqlalchemy as sql
 
 from configs.project import Project
 from tasks.adapters.database import Database, Moment
+from tasks.adapters.turns import alone
 from tasks.triage.errors import NoSuchIncident
 from tasks.triage.incident import Alert, Incident
 
@@ -48,6 +50,7 @@ class Incidents:
     """What needed attention in a project, and who was told."""
 
     def __init__(self, project: Project) -> None:
+        self._project = project
         self._database = Database(project, _TABLES, "The journal's incidents")
 
     def keep(self, incidents: Sequence[Incident], alerts: Sequence[Alert] = ()) -> None:
@@ -55,10 +58,15 @@ class Incidents:
         rows = [incident.model_dump(include=_PLAIN) | {"body": incident.model_dump_json()} for incident in incidents]
         self._database.put({_INCIDENTS: rows, _ALERTS: [alert.model_dump() for alert in alerts]})
 
-    def next_id(self) -> int:
-        """The number of the next incident; who asks holds the lock of triage."""
-        newest = self._database.read(sql.select(sql.func.max(_INCIDENTS.c.id).label("id")))
-        return int(newest[0].id or 0) + 1
+    @contextmanager
+    def numbering(self) -> Iterator[int]:
+        """The number of the next incident, which nobody else gives away while the block lasts: keep it in there.
+
+        Cases share the numbers, so the turn of one case would not do.
+        """
+        with alone(self._project, "incidents"):
+            newest = self._database.read(sql.select(sql.func.max(_INCIDENTS.c.id).label("id")))
+            yield int(newest[0].id or 0) + 1
 
     def all(self, case: str | None = None, *, only_open: bool = False, limit: int | None = None) -> list[Incident]:
         """Incidents, the newest first."""

@@ -321,7 +321,7 @@ class Registry:
             "MLflow",
             _without_password(self._uri),
             _without_password(str(error).strip().splitlines()[0])[:300],
-            "Nothing was changed there. Start it, or check `stores.mlflow` of this place, and run the same again; "
+            "Start it, or check `stores.mlflow` of this place, and run the same again: what was begun is finished, and "
             "finished stages are not repeated.",
         )
 

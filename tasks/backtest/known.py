@@ -236,7 +236,7 @@ class Known:
             return self._waits(Monitor.estimated, reign, as_of, len(told), f"{len(judged)} windows in the reference")
         seen = look.see(now.mean_score, expected)
         text = f"estimated {metric} {seen.value:.4f}, {look.before:.4f} in the reference"
-        alarm = seen.chance_of_loss >= outlook.LIKELY
+        alarm = seen.chance_of_loss >= limits.alarm_chance
         return self._verdict(Monitor.estimated, _answer(alarm), reign, as_of, len(told), text)
 
     def _weeks_of(self, reign: Reign, as_of: datetime) -> list[_Told]:

@@ -5,12 +5,12 @@ import logging
 import pandas as pd
 
 from configs.case import Case
-from configs.project import Project
+from configs.project import CaseFiles, Project
 from tasks.errors import EmptyDelivery, SourceUnreadable
 from tasks.files import write_whole
 from tasks.ingestion.batches import batch_of, delivered, delivery_of, period_id, period_of, period_start
 from tasks.ingestion.sources import BEGINNING, rows
-from tasks.records import Order
+from tasks.records import Batch, Order
 
 log = logging.getLogger(__name__)
 
@@ -39,21 +39,42 @@ def ingest(project: Project, case_name: str) -> list[str]:
 def redeliver(project: Project, case_name: str, period: str) -> str:
     """Take one period from the source again, as a new delivery that replaces the one before; returns its id.
 
-    Raises EmptyDelivery or SourceUnreadable when there is nothing to replace it with; the old delivery stays.
+    A period that the source had late, after the one that followed it was delivered, is delivered so for the first time.
+    Raises SourceUnreadable if it is no period until the newest delivery, and EmptyDelivery or SourceUnreadable when
+    there is nothing to deliver; the old delivery stays.
     """
     case, files = project.case(case_name), project.files(case_name)
-    earlier = [path for path in files.deliveries.glob("*.parquet") if period_of(path.stem) == period_of(period)]
-    if not earlier:
-        raise SourceUnreadable(
-            f"Delivery {period} of `{case.name}`", "it was never delivered", "See `evergreen status`."
-        )
-    batch = batch_of(case, period_of(period))
+    batch = _until_the_newest(case, files, period_of(period))
     again = rows(case, batch.start, batch.end)
     if again.empty:
         raise EmptyDelivery(f"The source of `{case.name}`", period)
-    batch_id = f"{period_of(period)}.{max(delivery_of(path.stem) for path in earlier) + 1}"
+    earlier = [path.stem for path in files.deliveries.glob("*.parquet") if period_of(path.stem) == batch.batch_id]
+    number = max(map(delivery_of, earlier), default=0) + 1
+    batch_id = batch.batch_id if number == 1 else f"{batch.batch_id}.{number}"
     _write(project, case, batch_id, again)
     return batch_id
+
+
+def _until_the_newest(case: Case, files: CaseFiles, period: str) -> Batch:
+    """The batch of a period that lies before the newest delivery, or is it. Raises SourceUnreadable."""
+    newest = max((period_of(path.stem) for path in files.deliveries.glob("*.parquet")), default=None)
+    try:
+        batch = batch_of(case, period)
+    except ValueError:
+        batch = None
+    if batch is None or period_id(case.batch_every, batch.start) != period:
+        raise SourceUnreadable(
+            f"Delivery {period} of `{case.name}`",
+            f"it is no {case.batch_every}",
+            f"Name one as `evergreen status` does{f', such as {newest}' if newest else ''}.",
+        )
+    if newest is None or period > newest:
+        raise SourceUnreadable(
+            f"Delivery {period} of `{case.name}`",
+            f"it was never delivered, nor was one after it (the newest is {newest or 'still to come'})",
+            "`evergreen train` takes it when it is due.",
+        )
+    return batch
 
 
 def _deliver(project: Project, case: Case, frame: pd.DataFrame) -> list[str]:

@@ -31,7 +31,7 @@ from tasks.monitoring.hours import scores_of
 from tasks.monitoring.loss import loss_estimator
 from tasks.monitoring.movers import comparable, movers
 from tasks.monitoring.opinion import second_opinion
-from tasks.monitoring.outlook import LIKELY, CameTrue, Foreseen, Outlook, apart, look_out
+from tasks.monitoring.outlook import CameTrue, Foreseen, Outlook, apart, look_out
 from tasks.monitoring.reference import Reference, count_scores, kept_at, read_reference
 from tasks.monitoring.score import FEWEST_UNITS, Counts, ScoreDrift, coarser, drift
 from tasks.monitoring.season import in_words, reference_stretches, windows_in
@@ -252,7 +252,7 @@ def _estimated(
         return window.verdict(Monitor.estimated, Answer.unknown, _inputs_missing(missing), found.rows), ()
     try:
         source = _source(project, reference, found, window, usable=not missing)
-    except (ArtifactError, OutcomesAltered) as error:
+    except OutcomesAltered as error:
         return window.verdict(Monitor.estimated, Answer.unknown, str(error), found.rows), ()
     estimator, judged = source.estimator, source.judged
     now, estimate = estimator(found.answers, found.sample), params.monitoring.estimate
@@ -273,7 +273,7 @@ def _estimated(
         figures += _figures(window, known, estimator(some, found.sample.iloc[members]), some, group)
     look = known[metric]
     seen = look.see(found.answers.mean_score, now[metric])
-    verdict = _judge(window, look, seen, found.rows, _past_error(look, judged, came[metric]))
+    verdict = _judge(window, look, seen, estimate.alarm_chance, _past_error(look, judged, came[metric]))
     return verdict.model_copy(update={"text": verdict.text + source.said}), tuple(figures)
 
 
@@ -314,22 +314,22 @@ def _inputs_missing(missing: Mapping[str, str]) -> str:
     return f"The errors of a regression are estimated from its inputs, and some cannot be used: {why}."
 
 
-def _judge(window: Watched, look: Outlook, seen: Foreseen, rows: int, past: tuple[Evidence, ...]) -> Verdict:
-    alarm = seen.chance_of_loss >= LIKELY
+def _judge(window: Watched, look: Outlook, seen: Foreseen, likely: float, past: tuple[Evidence, ...]) -> Verdict:
+    alarm = seen.chance_of_loss >= likely
     worse = f"{look.tolerated:.0%}" if look.metric in BETTER_WHEN_LOWER else f"{look.tolerated:g}"
     text = (
         f"Estimated {look.metric} {seen.value:.4f} ({seen.low:.4f} to {seen.high:.4f}, {look.reach.confidence:.0%}, "
         f"from {look.reach.windows} earlier windows); {look.before:.4f} in the reference. It is worse by {worse} with "
-        f"a chance of {seen.chance_of_loss:.0%}; from {LIKELY:.0%} on that is an alarm. A change of what happens given "
+        f"a chance of {seen.chance_of_loss:.0%}; from {likely:.0%} on that is an alarm. A change of what happens given "
         "the inputs is not seen before labels come."
     )
     return window.verdict(
         Monitor.estimated,
         Answer.alarm if alarm else Answer.clear,
         text,
-        rows,
+        window.rows,
         statistic=seen.chance_of_loss,
-        threshold=LIKELY,
+        threshold=likely,
         evidence=past,
         cause=look.metric if alarm else "",
     )

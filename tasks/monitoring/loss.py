@@ -16,11 +16,11 @@ from configs.case import Case
 from configs.params import Params
 from configs.project import Project
 from tasks.evaluation.predictions import Floats
-from tasks.features.artifact import MODEL_FILE, load_model, save_model
+from tasks.features.artifact import MODEL_FILE, save_model
 from tasks.monitoring.estimate import Answers, Expected, Judged, expected_errors
 from tasks.monitoring.estimator import QUICK, Estimator, Known, of_all
+from tasks.monitoring.kept import KeptModel, recall
 from tasks.monitoring.reference import Reference, digest_of, kept_at
-from tasks.records import Record
 from tasks.training.pipeline import build_pipeline
 
 log = logging.getLogger(__name__)
@@ -43,26 +43,23 @@ class LossModel:
         return of_all(expected_errors(absolute, np.maximum(squared, absolute**2)), answers, sample)
 
 
-class Kept(Record):
+class Kept(KeptModel):
     """A loss model that was kept, what it was learnt from, and how it did on the reference."""
 
     basis: str
     """Digest of the reference and of the settings; learnt from anything else, it would be another."""
     judged: tuple[Judged, ...]
-    model_sha256: str
 
 
 def loss_estimator(project: Project, case: Case, reference: Reference) -> tuple[Estimator, list[Judged]]:
-    """The loss model of a regression, and how it would have done on each stretch of the reference: kept, or fitted.
-
-    Raises ArtifactAltered.
-    """
+    """The loss model of a regression, and how it would have done on each stretch of the reference: kept, or fitted."""
     params = project.params(case.name)
     folder = kept_at(project, case.name, reference.version)
     basis, folder = _basis(params, digest_of(folder)), folder.parent / "loss"
-    kept = Kept.read(folder / _RECORD) if (folder / _RECORD).is_file() else None
-    if kept and kept.basis == basis:
-        return LossModel(**load_model(folder / MODEL_FILE, kept.model_sha256)), list(kept.judged)
+    found = recall(Kept, folder / _RECORD, lambda kept: kept.basis == basis)
+    if found:
+        kept, models = found
+        return LossModel(**models), list(kept.judged)
     model, judged = learn_loss(case, params, reference.known(reference.units(params.monitoring.window)))
     log.info("foresee %s: a loss model of version %s, judged on %d windows", case.name, reference.version, len(judged))
     digest = save_model({"absolute": model.absolute, "squared": model.squared}, folder / MODEL_FILE)

@@ -19,13 +19,13 @@ from configs.case import Case, Problem
 from configs.params import Params
 from configs.project import Project
 from tasks.evaluation.predictions import Floats
-from tasks.features.artifact import MODEL_FILE, load_model, save_model
+from tasks.features.artifact import MODEL_FILE, save_model
 from tasks.monitoring.estimate import as_probability
 from tasks.monitoring.estimator import QUICK, Known
 from tasks.monitoring.hours import ASKED_THE_CHAMPION
+from tasks.monitoring.kept import KeptModel, recall
 from tasks.monitoring.reference import Reference, kept_at
 from tasks.outcomes.table import read_outcomes
-from tasks.records import Record
 from tasks.training.pipeline import build_pipeline
 
 log = logging.getLogger(__name__)
@@ -54,14 +54,13 @@ class Opinion:
         return each if self.classes > 1 else each[:, 1]
 
 
-class Kept(Record):
+class Kept(KeptModel):
     """An opinion that was kept, and of what moment it is."""
 
     champion_sha256: str
     until: AwareDatetime
     as_of: AwareDatetime
     since: int
-    model_sha256: str
 
 
 def second_opinion(
@@ -69,8 +68,7 @@ def second_opinion(
 ) -> Opinion | None:
     """The opinion on the window that begins at `start`, from labels known at `as_of`: kept from before, or fitted.
 
-    None for a regression, and where too few labels came since the reference. Raises ArtifactAltered, OutcomesAltered,
-    StoreUnreachable.
+    None for a regression, and where too few labels came since the reference. Raises OutcomesAltered, StoreUnreachable.
     """
     params = project.params(case.name)
     end = max(batch.end for batch in reference.batches)
@@ -79,9 +77,15 @@ def second_opinion(
         return None
     until = end + whole * params.monitoring.window
     folder = kept_at(project, case.name, reference.version).parent / "opinion"
-    kept = Kept.read(folder / _RECORD) if (folder / _RECORD).is_file() else None
-    if kept and (kept.champion_sha256, kept.until) == (reference.about.model_sha256, until) and kept.as_of <= as_of:
-        return _opinion(reference, load_model(folder / MODEL_FILE, kept.model_sha256), kept.since)
+    champion = reference.about.model_sha256
+    found = recall(
+        Kept,
+        folder / _RECORD,
+        lambda kept: (kept.champion_sha256, kept.until) == (champion, until) and kept.as_of <= as_of,
+    )
+    if found:
+        kept, model = found
+        return _opinion(reference, model, kept.since)
     rows = _labelled(project, case, reference, (end, until), as_of)
     if len(rows) < params.monitoring.outcomes.min_labels:
         return None
@@ -91,7 +95,7 @@ def second_opinion(
     log.info("foresee %s: a second opinion from %d labels until %s", case.name, len(rows), until)
     digest = save_model(model, folder / MODEL_FILE)
     Kept(
-        champion_sha256=reference.about.model_sha256,
+        champion_sha256=champion,
         until=until,
         as_of=as_of,
         since=len(rows),

@@ -1,7 +1,7 @@
 """What a window's performance is expected to be, with its interval, from what earlier windows taught."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -13,8 +13,10 @@ from tasks.monitoring.estimate import BETTER_WHEN_LOWER, Expected, Judged, past_
 
 REMEMBERED = 26
 """Windows whose labels are in, that teach beside those of the reference."""
-LIKELY = 0.25
-"""From this chance on that performance has fallen by what is tolerated, the estimate is an alarm."""
+_FADES = 0.7
+"""What a window's error counts for beside that of the window after it, if both are asked what the next will be."""
+_NOTHING_LATELY = 4.0
+"""Windows without an error that are reckoned in before any came true."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,13 @@ class Outlook:
     tolerated: float
     """The loss that is an alarm: so much of a fall, or of a rise as a share."""
     correction: Correction
+    lately: float
+    """What estimates were too low by in the windows that came true last: what they missed does not end at once."""
     reach: Reach
 
     def see(self, mean_score: float, now: Expected) -> Foreseen:
         """What `now`, an estimate before correction, comes to."""
-        value = self.correction(mean_score, now.value)
+        value = self.correction(mean_score, now.value) + self.lately
         low, high = self.reach.around(value, now.error)
         return Foreseen(value, low, high, self._chance(value, now.error))
 
@@ -77,10 +81,27 @@ def look_out(
     metric: str, judged: list[Judged], came: Sequence[CameTrue], tolerated: float, confidence: float
 ) -> Outlook | None:
     """The outlook for a metric; None where fewer than three windows say how far an estimate is from the truth."""
-    correction = learn_correction([*past_of(judged, metric), *(one.past for one in came)])
-    reach = learn(correction.residuals, confidence)
-    before = usual(judged).get(metric)
-    return None if reach is None or before is None else Outlook(metric, before, tolerated, correction, reach)
+    past = [*past_of(judged, metric), *(one.past for one in came)]
+    correction = learn_correction(past)
+    live = len(past) - len(came)
+    before, lately = _smoothed([one.value for one in correction.residuals[live:]])
+    missed = [
+        replace(one, value=one.value - less) for one, less in zip(correction.residuals[live:], before, strict=True)
+    ]
+    reach = learn([*correction.residuals[:live], *missed], confidence)
+    reference = usual(judged).get(metric)
+    if reach is None or reference is None:
+        return None
+    return Outlook(metric, reference, tolerated, correction, lately, reach)
+
+
+def _smoothed(errors: Sequence[float]) -> tuple[list[float], float]:
+    """What was to be expected of each error by those before it, and of the next (exponential smoothing; Brown 1959)."""
+    expected, total, counted = [0.0], 0.0, 0.0
+    for error in errors:
+        total, counted = _FADES * total + error, _FADES * counted + 1
+        expected.append(total / (counted + _NOTHING_LATELY))
+    return expected[:-1], expected[-1]
 
 
 def apart(came: Sequence[CameTrue]) -> list[CameTrue]:

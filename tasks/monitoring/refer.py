@@ -49,18 +49,20 @@ _TAG = "reference_sha256"
 _ROWS_AT_ONCE = 100_000
 
 
-def refer(project: Project, case_name: str) -> Reference | None:
+def refer(project: Project, case_name: str, version: str | None = None) -> Reference | None:
     """The champion's reference: from here, else from its run, else built and kept at both. None without a champion.
 
-    Building fits the champion's pipeline five more times. One process builds, others wait for it; killed in the middle,
-    it is built again. Raises DeliveriesMissing, TooLittleReference, ContractDiffers, and what the registry raises.
+    With `version`, that of a version which may become it. Building fits the champion's pipeline five more times. One
+    process builds, others wait for it; killed in the middle, it is built again. Raises DeliveriesMissing,
+    TooLittleReference, ContractDiffers, and what the registry raises.
     """
     registry = Registry(project)
-    champion = registry.holder(case_name, "champion")
+    champion = registry.version(case_name, version) if version else registry.holder(case_name, "champion")
     if champion is None:
         return None
     folder = kept_at(project, case_name, champion.version)
-    with exclusive(monitoring_folder(project, case_name) / "reference.lock"):
+    # A lock for each: the looks at a champion go on while the reference of its challenger is built.
+    with exclusive(folder.parent / "reference.lock"):
         _keep_model(registry, champion, folder.parent)
         logged = registry.read_run(champion.run_id).data.tags.get(_TAG)
         if logged is None:
@@ -263,15 +265,16 @@ def _grid(project: Project, registry: Registry, champion: ModelVersion, watched:
     """The grid of the case: that of an earlier reference if it still fits, so that counts can be added to its."""
     case, text = project.case(champion.case), project.params(champion.case).monitoring.inputs.text
     path = monitoring_folder(project, case.name) / GRID
-    if not path.is_file():
-        _fetch_grid(registry, champion, path)
-    if path.is_file():
-        grid = Grid.read(path)
-        if grid.contract_version == case.contract.version and set(text) == _texts(grid):
-            return grid
-    grid = Grid.fit(case.contract, case.problem, _record_batches(watched), int(champion.version), text)
-    grid.write(path)
-    return grid
+    with exclusive(path.with_suffix(".lock")):
+        if not path.is_file():
+            _fetch_grid(registry, champion, path)
+        if path.is_file():
+            grid = Grid.read(path)
+            if grid.contract_version == case.contract.version and set(text) == _texts(grid):
+                return grid
+        grid = Grid.fit(case.contract, case.problem, _record_batches(watched), int(champion.version), text)
+        grid.write(path)
+        return grid
 
 
 def _texts(grid: Grid) -> set[str]:

@@ -16,6 +16,11 @@ _DONE = {
     Action.roll_back: "the champion before it was put back",
     Action.escalate: "nothing more is done without a person",
 }
+_UNDONE = {
+    Action.retrain: "a training was decided on, and has not begun",
+    Action.retrain_recent: "a training on a recent window was decided on, and has not begun",
+    Action.roll_back: "to put the champion before it back was decided on, and has not been done",
+}
 _MOST_WORDS = 1500
 
 
@@ -54,7 +59,8 @@ def _since(incident: Incident) -> str:
 def _done(incident: Incident) -> str:
     held = f"; `{incident.held_back}` was held back" if incident.held_back else ""
     run = f" (run {incident.run})" if incident.run else ""
-    done = (
-        f"version {incident.version} answers nobody any more" if incident.monitor == ROLLOUT else _DONE[incident.action]
-    )
+    if incident.monitor == ROLLOUT:
+        done = f"version {incident.version} answers nobody any more"
+    else:
+        done = (_UNDONE if incident.undone else _DONE)[incident.action]
     return done + held + run

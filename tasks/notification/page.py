@@ -46,9 +46,10 @@ def incident_table(incidents: Sequence[Incident]) -> str:
 
 
 def _incident_line(incident: Incident) -> str:
+    undone, blocks = " (not done yet)" if incident.undone else "", " (blocks training)" if incident.blocks else ""
     return (
         f"| {incident.id} | {incident.opened_at:%Y-%m-%d %H:%M} | {_cell(incident.cause)} "
-        f"| {incident.action}{' (blocks training)' if incident.blocks else ''} | {incident.alarms} "
+        f"| {incident.action}{undone}{blocks} | {incident.alarms} "
         f"| {_cell(incident.acknowledged_by or '')} |"
     )
 

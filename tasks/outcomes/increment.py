@@ -1,14 +1,15 @@
 """What one run adds to the outcomes: rows that were answered since, and labels for rows that were answered before.
 
-It costs what came in: of earlier days only those are read that new labels may be about, and of those only the columns
-that labels are joined on. Their labels are kept in files of their own, until a day has so many that it is written anew.
+It costs what came in: of the log those days are read that have more rows than were read of them, however late these
+came; of earlier outcomes only the days that new labels may be about, and of those only the columns that labels are
+joined on. Their labels are kept in files of their own, until a day has so many that it is written anew.
 """
 
 # ruff: noqa: S608 - the names in this SQL are ours, and every value goes through `text`
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import duckdb
 
 from configs.case import Case
 from configs.labels import LabelKey
-from tasks.ingestion.sources import BEGINNING
 from tasks.monitoring.answers import Answers
 from tasks.outcomes.intake import FRESH, TRUTH, Taken
 from tasks.outcomes.join import (
@@ -42,8 +42,8 @@ from tasks.outcomes.logged import logged
 from tasks.outcomes.shelf import Shelf
 from tasks.outcomes.state import Day, LabelFile, Part, Span, State, around, span
 
-_READ_AGAIN = timedelta(days=2)
-"""Rows answered so long before the run before are looked for again: a log is not whole at once."""
+_USED_AGAIN = timedelta(days=2)
+"""So far apart, two rows of one request are told to be the same."""
 _MOST_LATE_FILES = 16
 _MOST_PARTS = 8
 _NO_DAY = date(1970, 1, 1)
@@ -71,6 +71,9 @@ class Increment:
         self._case = case
         self._taken = taken
         self._unmet: Path | None = None
+        self._logged = dict(state.logged) if state else {}
+        self._first = taken.as_of.date() - timedelta(days=case.serving.log.retention_days)
+        """No day before this is kept: outcomes hold what the log held, and last as long."""
         self._labels = (*(state.labels if state else ()), *((taken.file,) if taken.file else ()))
 
     def run(self, answers: Answers) -> Joined:
@@ -82,25 +85,30 @@ class Increment:
         days = {day.day: day for day in self._before_days}
         days |= {day: _merged(days.get(day), new) for day, new in added.items()}
         days |= {day: days[day].model_copy(update={"late": (*days[day].late, name)}) for day, name in late.items()}
-        days |= {day: self._rewritten(days[day]) for day in {*added, *late} if _scattered(days[day])}
+        days = {day: kept for day, kept in days.items() if day >= self._first}
+        days |= {day: self._rewritten(days[day]) for day in {*added, *late} & set(days) if _scattered(days[day])}
         state = State(
             serial=self._taken.serial,
             as_of=self._taken.as_of,
             labels=self._labels,
             days=tuple(days[day] for day in sorted(days)),
+            logged={day: rows for day, rows in self._logged.items() if day >= self._first},
         )
         predictions = sum(part.rows for new in added.values() for part in new.parts)
         return Joined(state, {"predictions": predictions, "repeated": repeated, **counts})
 
     def _add_rows(self, answers: Answers) -> tuple[int, dict[date, Path]]:
         """How many rows came twice, and the files of the rows that are new, by day."""
-        start = max(self._taken.since - _READ_AGAIN, BEGINNING)
-        self._db.register("streamed", logged(self._case, answers, start, self._taken.as_of))
+        days = self._grown(answers)
+        self._db.register("streamed", logged(self._case, answers, _windows(days, self._taken.as_of)))
         if self._before is None:
             return self._all_rows()
         staged, again = self._shelf.scratch / "staged.parquet", self._shelf.scratch / "again.parquet"
         self._db.execute(f"COPY streamed TO {text(again)} ({FILE})")
-        known = self._files(self._before.on(start.date(), self._taken.as_of.date()))
+        counted = f"SELECT {DAY} AS day, count(*) FROM {parquet([again])} p GROUP BY day"
+        self._logged |= dict(self._db.execute(counted).fetchall())
+        near = [day for day in self._before.days if any(abs(day.day - read) <= _USED_AGAIN for read in days)]
+        known = self._files(near)
         here = f"SELECT * FROM {parquet([again])}"
         new = f"{here} ANTI JOIN {parquet(known)} USING ({_MINE})" if known else here
         self._db.execute(f"COPY ({first_of_each(f'({new})')}) TO {text(staged)} ({FILE})")
@@ -111,6 +119,14 @@ class Increment:
         files = self._copy(outcome_rows(parquet([staged]), "their_labels", self._taken.key), "rows")
         return came - read_before - kept, files
 
+    def _grown(self, answers: Answers) -> list[date]:
+        """The days until the as-of of which the log has rows that were not read.
+
+        Counted before anything is read: a row that comes meanwhile is found by the next run.
+        """
+        in_log = answers.rows_by_day(self._first, (self._taken.as_of - datetime.resolution).date())
+        return sorted(day for day, rows in in_log.items() if self._before is None or rows > self._before.rows_read(day))
+
     def _all_rows(self) -> tuple[int, dict[date, Path]]:
         """The first run: one pass over all there is. Labels that meet no row come out of it as orphans."""
         joined = outcome_rows("streamed", TRUTH, self._taken.key, "FULL")
@@ -119,6 +135,7 @@ class Increment:
         )
         self._unmet = files.pop(_NO_DAY, None)
         every = list(files.values())
+        self._logged = {day: one(self._db, f"SELECT count(*) FROM {parquet([path])}")[0] for day, path in files.items()}
         repeated = repeated_rows(self._db, parquet(every)) if every else 0
         if repeated:
             files = self._copy(f"SELECT *, {DAY} AS answered_on FROM ({first_of_each(parquet(every))}) p", "once")
@@ -260,6 +277,16 @@ class Increment:
             self._db.execute(f"COPY ({of_day}) TO {text(path)} ({FILE})")
         whole.unlink()
         return files
+
+
+def _windows(days: Sequence[date], as_of: datetime) -> list[tuple[datetime, datetime]]:
+    """The time of some days, given in order, until the as-of; days that follow each other are one window."""
+    windows: list[tuple[datetime, datetime]] = []
+    for day in days:
+        start = datetime.combine(day, time(), UTC)
+        begin = windows.pop()[0] if windows and windows[-1][1] == start else start
+        windows.append((begin, min(start + timedelta(days=1), as_of)))
+    return windows
 
 
 def _scattered(day: Day) -> bool:

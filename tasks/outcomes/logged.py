@@ -1,6 +1,6 @@
 """The prediction log as outcomes keep it: the columns of the contract of today, each of one type."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import pyarrow as pa
@@ -47,15 +47,18 @@ def logged_schema(case: Case) -> pa.Schema:
     )
 
 
-def logged(case: Case, answers: Answers, start: datetime, end: datetime) -> pa.RecordBatchReader:
-    """The rows answered in `[start, end)`, once through."""
+def logged(case: Case, answers: Answers, windows: Sequence[tuple[datetime, datetime]]) -> pa.RecordBatchReader:
+    """The rows answered in one of the windows `[start, end)`, which do not overlap, once through."""
     schema = logged_schema(case)
-    return pa.RecordBatchReader.from_batches(schema, _batches(schema, answers, start, end))
+    return pa.RecordBatchReader.from_batches(schema, _batches(schema, answers, windows))
 
 
-def _batches(schema: pa.Schema, answers: Answers, start: datetime, end: datetime) -> Iterator[pa.RecordBatch]:
-    for batch in answers.batches(start, end, schema.names):
-        yield pa.RecordBatch.from_arrays([_as(batch.column(field.name), field) for field in schema], schema=schema)
+def _batches(
+    schema: pa.Schema, answers: Answers, windows: Sequence[tuple[datetime, datetime]]
+) -> Iterator[pa.RecordBatch]:
+    for start, end in windows:
+        for batch in answers.batches(start, end, schema.names):
+            yield pa.RecordBatch.from_arrays([_as(batch.column(field.name), field) for field in schema], schema=schema)
 
 
 def _as(values: pa.Array, field: pa.Field) -> pa.Array:

@@ -4,7 +4,7 @@ A run that is killed leaves files that nobody names: they count for nothing, and
 labels and outcomes of one run are there together or not at all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 from pydantic import AwareDatetime
@@ -63,10 +63,17 @@ class State(Record):
     as_of: AwareDatetime
     labels: tuple[LabelFile, ...] = ()
     days: tuple[Day, ...] = ()
+    logged: Mapping[date, int] = {}
+    """How many rows the log had of each day when it was read, those left out among them."""
 
     def on(self, first: date, last: date) -> tuple[Day, ...]:
         """The days from `first` to `last`, both among them."""
         return tuple(day for day in self.days if first <= day.day <= last)
+
+    def rows_read(self, day: date) -> int:
+        """How many rows of a day of the log were read."""
+        kept = self.day(day)
+        return self.logged.get(day, sum(part.rows for part in kept.parts) if kept else 0)
 
     def day(self, day: date) -> Day | None:
         return next((kept for kept in self.days if kept.day == day), None)

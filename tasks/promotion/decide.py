@@ -1,4 +1,19 @@
-"""decide: the one verb behind the form, the command line and the policy; and going back."""
+"""decide: the one verb behind the form, the command line and the policy; and going back.
+
+Every decision is one entry of the history, and then writes of the registry. It may be killed between any two of them:
+
+    decision                     entry         writes, in this order; the first moves users          last entry
+    approve at once, promote     approving     aliases champion and retired with the status of       approved
+                                               who holds them, then alias challenger
+    roll back the champion       rolling back  the same                                              rolled back
+    begin, move, stop a rollout  rollout       shares, alias challenger, status
+    share by hand                traffic       shares
+    reject, expire               rejected      alias challenger, status
+
+Before its entry nothing is decided, and who answers is as it was. Every write after it sets a state, so that all may be
+made again; whoever has the desk next makes them first (`Desk.alone`), so that only the last entry can be unfinished.
+A request names the version it is about. Repeated, it finds that version where it wanted it, and decides nothing.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -11,9 +26,17 @@ from configs.project import Project
 from tasks.adapters.history import History
 from tasks.adapters.registry import ModelVersion, Registry
 from tasks.adapters.turns import alone
-from tasks.errors import DecisionUnexplained, NotAnApprover, NotApprovable, NothingToRollBackTo
+from tasks.errors import (
+    DecidedNotDone,
+    DecisionUnexplained,
+    NotAnApprover,
+    NotApprovable,
+    NothingToRollBackTo,
+    NotServing,
+    StoreUnreachable,
+)
 from tasks.promotion.proof import prove, training_record
-from tasks.records import Approval, Event, Registered, Rollout, Ruling, Status
+from tasks.records import Approval, Event, Registered, Rollout, Ruling, Status, Traffic
 from tasks.rollout.contract import breaking, unfit
 from tasks.rollout.errors import ContractDiffers, RolloutUnderWay, RolloutUnfit
 from tasks.rollout.stages import begin, traffic_of
@@ -23,9 +46,8 @@ log = logging.getLogger(__name__)
 _EXPIRY = "expiry"
 """Who rejects a version that nobody answered for."""
 
-What = Literal["approving", "approved", "rejected", "rolling back", "rolled back", "rollout"]
-_MARKERS = {"approving", "rolling back"}
-"""Events that say what is about to be, not what is."""
+_DONE = {"approving": "approved", "rolling back": "rolled back"}
+"""Events that say what is about to be, and the ones that say that it is."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +78,11 @@ class Desk:
     def alone(self) -> Iterator[None]:
         """Hold the case's turn to decide, and finish first what an interrupted decision began."""
         with alone(self.project, f"{self.case}.decision"):
-            self._finish_interrupted()
+            decisions = (event for event in reversed(self.history.events(self.case)) if _decides(event))
+            if last := next(decisions, None):
+                if last.what in _DONE:
+                    log.warning("decide %s: finishing %s", self.case, _told(last))
+                self._bring_about(last)
             yield
 
     def version(self, version: str) -> ModelVersion:
@@ -69,89 +95,117 @@ class Desk:
     def waiting(self) -> list[str]:
         return [entry.version for entry in self.registry.versions(self.case) if entry.status == Status.awaiting]
 
-    def record(
-        self, what: What, version: str, why: Why, before: str | None = None, rollout: Rollout | None = None
-    ) -> None:
-        self.history.append(
-            Event(
-                case=self.case,
-                at=why.at,
-                what=what,
-                version=version,
-                by=why.by,
-                reason=why.reason,
-                before=before,
-                traffic=traffic_of(self.case, rollout) if rollout and what == "rollout" else None,
-                rollout=rollout,
-            )
-        )
-
     def rollout(self) -> Rollout | None:
         """The state of the case's last rollout, over or not."""
         events = self.history.events(self.case)
-        return next((e.rollout for e in reversed(events) if e.rollout and e.what not in _MARKERS), None)
+        return next((e.rollout for e in reversed(events) if e.rollout and e.what not in _DONE), None)
 
     def under_way(self) -> Rollout | None:
         """The rollout that is under way, or None."""
         state = self.rollout()
         return None if state is None or state.over else state
 
+    def settle(  # noqa: PLR0913, PLR0917 - what, about whom, who says so, and what becomes of it
+        self,
+        what: Literal["approving", "rolling back", "rejected", "rollout", "traffic"],
+        version: str,
+        why: Why,
+        before: str | None = None,
+        rollout: Rollout | None = None,
+        traffic: Traffic | None = None,
+    ) -> None:
+        """Decide: the entry first, so that nothing is ever done that was not decided. Raises DecidedNotDone."""
+        event = Event(
+            case=self.case,
+            at=why.at,
+            what=what,
+            version=version,
+            by=why.by,
+            reason=why.reason,
+            before=before,
+            traffic=traffic,
+            rollout=rollout,
+        )
+        self.history.append(event)
+        try:
+            self._bring_about(event)
+        except StoreUnreachable as error:
+            raise DecidedNotDone(self.case, _told(event), error) from error
+
     def move(self, state: Rollout, why: Why) -> None:
-        """Decide on a state before promotion, and bring it about: the history first, so that none is undecided."""
-        self.record("rollout", state.version, why, rollout=state)
-        self.enforce(state)
-
-    def enforce(self, state: Rollout) -> None:
-        """Make the registry say what was decided; what it says already is not written again.
-
-        Taking a stopped challenger out is the first write, and its status the last: it says that all is done.
-        """
-        wanted = traffic_of(self.case, state)
-        holder = self.registry.holder(self.case, "challenger")
-        holds = holder is not None and holder.version == state.version
-        if state.promoted:
-            return
-        if holds and self.registry.traffic(self.case) != wanted:
-            self.registry.set_traffic(self.case, wanted)
-        if state.standing == "stopped":
-            if self.version(state.version).status != Status.rolled_back:
-                self.turn_away(state.version, Status.rolled_back)
-            return
-        if not holds:
-            self.registry.set_traffic(self.case, wanted)
-            self.registry.move_alias(self.case, "challenger", state.version)
-        if self.version(state.version).status != Status.rolling_out:
-            self.registry.tag(self.case, state.version, {"status": Status.rolling_out.value})
+        """Decide on a state before promotion, or on the end of the rollout."""
+        self.settle("rollout", state.version, why, rollout=state, traffic=traffic_of(self.case, state))
 
     def promote(self, state: Rollout, why: Why) -> None:
         """Make the challenger the champion: `state` is the one in which it is. One write of an alias moves everybody.
 
         That write also ends the challenger's share, which is only ever a challenger's.
         """
-        self.record("approving", state.version, why, state.champion, state)
-        self.switch(state.version, state.champion, retired=state.champion)
-        self.record("approved", state.version, why, state.champion, state)
+        self.settle("approving", state.version, why, state.champion, state)
 
-    def switch(self, to: str, before: str | None, retired: str | None) -> None:
-        """Make version `to` the champion. Every write sets a state, so that running it again ends the same."""
+    def _bring_about(self, event: Event) -> None:
+        """The writes of a decision, as the table above has them."""
+        match event.what:
+            case "approving":
+                self._switch(event.version, event.before, retired=event.before)
+            case "rolling back":
+                self._switch(event.version, event.before, retired=self._retired_before(event.version))
+            case "rollout" if event.rollout:
+                self._roll(event.rollout)
+            case "traffic" if event.traffic:
+                self._share(event.version, event.traffic)
+            case "rejected":
+                status = Status.expired if event.by == _EXPIRY else Status.rejected
+                self._turn_away(event.version, status)
+        if done := _DONE.get(event.what):
+            self.history.append(event.model_copy(update={"what": done}))
+
+    def _switch(self, to: str, before: str | None, retired: str | None) -> None:
         self.registry.move_alias(self.case, "champion", to)
         self.registry.tag(self.case, to, {"status": Status.champion.value})
         self.registry.move_alias(self.case, "retired", retired)
         if before and before != to:
             status = Status.retired if retired == before else Status.rolled_back
             self.registry.tag(self.case, before, {"status": status.value})
-        challenger = self.registry.holder(self.case, "challenger")
-        if challenger and challenger.version == to:
+        self._free_challenger(to)
+
+    def _roll(self, state: Rollout) -> None:
+        if state.promoted:
+            return
+        wanted = traffic_of(self.case, state)
+        if state.standing == "stopped":
+            self._share(state.version, wanted)
+            self._turn_away(state.version, Status.rolled_back)
+        elif self._holds(state.version):
+            self._share(state.version, wanted)
+            self._say(state.version, Status.rolling_out)
+        else:
+            # Shares of one who is not the challenger are nobody's: in this order it never has more than was decided.
+            self.registry.set_traffic(self.case, wanted)
+            self.registry.move_alias(self.case, "challenger", state.version)
+            self._say(state.version, Status.rolling_out)
+
+    def _share(self, version: str, traffic: Traffic) -> None:
+        if self._holds(version) and self.registry.traffic(self.case) != traffic:
+            self.registry.set_traffic(self.case, traffic)
+
+    def _turn_away(self, version: str, status: Status) -> None:
+        self._free_challenger(version)
+        self._say(version, status)
+
+    def _free_challenger(self, version: str) -> None:
+        if self._holds(version):
             self.registry.move_alias(self.case, "challenger", None)
 
-    def turn_away(self, version: str, status: Status) -> None:
-        """Free the challenger's place if `version` holds it. The status comes last: it says that all is done."""
+    def _holds(self, version: str) -> bool:
         challenger = self.registry.holder(self.case, "challenger")
-        if challenger and challenger.version == version:
-            self.registry.move_alias(self.case, "challenger", None)
-        self.registry.tag(self.case, version, {"status": status.value})
+        return challenger is not None and challenger.version == version
 
-    def retired_before(self, version: str) -> str | None:
+    def _say(self, version: str, status: Status) -> None:
+        if self.version(version).status != status:
+            self.registry.tag(self.case, version, {"status": status.value})
+
+    def _retired_before(self, version: str) -> str | None:
         """The champion before `version` became one, as far as it has not itself been rolled back."""
         changes = [
             event for event in self.history.events(self.case) if event.what == "approved" and event.version == version
@@ -160,27 +214,14 @@ class Desk:
         found = self.registry.version(self.case, before) if before else None
         return found.version if found and found.status != Status.rolled_back else None
 
-    def _finish_interrupted(self) -> None:
-        events = self.history.events(self.case)
-        begun = next((event for event in reversed(events) if event.what != "registered"), None)
-        if begun is None:
-            return
-        why = Why(begun.by, begun.reason, begun.at)
-        match begun.what:
-            case "rejected":
-                asked_again = any(event.version == begun.version for event in events[events.index(begun) + 1 :])
-                if not asked_again and self.version(begun.version).status == Status.awaiting:
-                    self.turn_away(begun.version, Status.expired if begun.by == _EXPIRY else Status.rejected)
-            case "rollout" if begun.rollout:
-                self.enforce(begun.rollout)
-            case "approving":
-                log.warning("decide %s: finishing `approving` of version %s", self.case, begun.version)
-                self.switch(begun.version, begun.before, retired=begun.before)
-                self.record("approved", begun.version, why, begun.before, begun.rollout)
-            case "rolling back":
-                log.warning("decide %s: finishing `rolling back` to version %s", self.case, begun.version)
-                self.switch(begun.version, begun.before, retired=self.retired_before(begun.version))
-                self.record("rolled back", begun.version, why, begun.before, begun.rollout)
+
+def _told(event: Event) -> str:
+    return f"`{event.what}` version {event.version}" + (f" instead of {event.before}" if event.before else "")
+
+
+def _decides(event: Event) -> bool:
+    """Whether the event is a decision, or ends the one before it: a version that is asked about again has no share."""
+    return event.what != "registered" or event.traffic is not None
 
 
 def decide(project: Project, approval: Approval) -> Registered:
@@ -202,41 +243,51 @@ def decide(project: Project, approval: Approval) -> Registered:
         else:
             if approval.channel in {"form", "cli"}:
                 must_be_an_approver(desk, Why(approval.by, approval.reason, approval.at), approval.version)
-            _approve(desk, version, approval) if approval.approve else _reject(desk, approval, Status.rejected)
+            _approve(desk, version, approval) if approval.approve else _reject(desk, approval)
         return _standing(desk.version(approval.version))
 
 
-def roll_back(project: Project, case: str, why: Why, *, champion: bool = False) -> Registered:
-    """Take the challenger that is rolling out away from users; where there is none, put the former champion back.
+def roll_back(project: Project, case: str, version: str, why: Why) -> Registered:
+    """Take `version` away from users: a challenger that is rolling out, or the champion; returns who serves then.
 
-    With `champion` it is the champion that leaves in any case, and with it the rollout that was to replace it.
-    One write of the registry does it, and the version that leaves is marked as rolled back.
-    Raises NothingToRollBackTo, and ArtifactMissing or ArtifactAltered when the retired model's file is not whole.
+    A champion that leaves is replaced by the one before it, and the rollout of a challenger that was judged against it
+    ends. The version that leaves is marked as rolled back; asked for again, nothing is left to do.
+    Raises NotServing, NotAnApprover, NothingToRollBackTo, and ArtifactMissing or ArtifactAltered when the retired
+    model's file is not whole.
     """
     desk = Desk(project, case)
     with desk.alone():
-        return take_back(desk, why, champion=champion)
+        return take_back(desk, version, why)
 
 
-def take_back(desk: Desk, why: Why, *, champion: bool = False) -> Registered:
+def take_back(desk: Desk, version: str, why: Why) -> Registered:
     """As `roll_back`, by whom the desk belongs to already."""
     case, state = desk.case, desk.under_way()
+    challenger = state.version if state and not state.promoted else None
+    champion = desk.registry.holder(case, "champion")
+    found = desk.registry.version(case, version)
+    if champion and found and found.status == Status.rolled_back:
+        log.info("roll back %s: version %s was rolled back already", case, version)
+        return _standing(champion)
     stopped = state.model_copy(update={"standing": "stopped"}) if state else None
-    if state and stopped and not state.promoted:
-        must_be_an_approver(desk, why, state.version)
+    if champion and stopped and version == challenger:
+        must_be_an_approver(desk, why, version)
         desk.move(stopped, why)
-        log.warning("roll back %s: version %s answers nobody any more: %s", case, state.version, why.reason)
-        if not champion:
-            return _standing(desk.version(state.champion))
-    leaving, retired = desk.registry.holder(case, "champion"), desk.registry.holder(case, "retired")
-    if leaving is None or retired is None:
+        log.warning("roll back %s: version %s answers nobody any more: %s", case, version, why.reason)
+        return _standing(champion)
+    if champion is None or champion.version != version:
+        serving = [f"{challenger} (challenger)"] if challenger else []
+        serving += [f"{champion.version} (champion)"] if champion else []
+        raise NotServing(case, version, found.status if found else None, serving)
+    retired = desk.registry.holder(case, "retired")
+    if retired is None:
         raise NothingToRollBackTo(case)
     must_be_an_approver(desk, why, retired.version)
     prove(desk.registry, retired)
-    desk.record("rolling back", retired.version, why, leaving.version, stopped)
-    desk.switch(retired.version, leaving.version, retired=desk.retired_before(retired.version))
-    desk.record("rolled back", retired.version, why, leaving.version, stopped)
-    log.warning("roll back %s: version %s serves again instead of %s", case, retired.version, leaving.version)
+    if stopped and challenger:
+        desk.move(stopped, why)
+    desk.settle("rolling back", retired.version, why, version, stopped)
+    log.warning("roll back %s: version %s serves again instead of %s", case, retired.version, version)
     return _standing(desk.version(retired.version))
 
 
@@ -255,7 +306,7 @@ def _expire_overdue(desk: Desk, now: datetime) -> list[str]:
         silence = Approval(
             case=desk.case, version=version, approve=False, by=_EXPIRY, reason=reason, channel="expiry", at=now
         )
-        _reject(desk, silence, Status.expired)
+        _reject(desk, silence)
     return overdue
 
 
@@ -285,9 +336,7 @@ def _approve(desk: Desk, version: ModelVersion, approval: Approval) -> None:
         desk.move(rollout, why)
         log.info("decide %s: version %s is rolling out, approved by %s", desk.case, version.version, approval.by)
         return
-    desk.record("approving", version.version, why, before)
-    desk.switch(version.version, before, retired=before)
-    desk.record("approved", version.version, why, before)
+    desk.settle("approving", version.version, why, before)
     log.info("decide %s: version %s is champion, approved by %s", desk.case, version.version, approval.by)
 
 
@@ -306,11 +355,10 @@ def _planned(desk: Desk, version: ModelVersion, champion: ModelVersion, approval
     return begin(version.version, champion.version, params, approval.share, approval.at)
 
 
-def _reject(desk: Desk, approval: Approval, status: Status) -> None:
+def _reject(desk: Desk, approval: Approval) -> None:
     _sign(desk, approval)
-    desk.record("rejected", approval.version, Why(approval.by, approval.reason, approval.at))
-    desk.turn_away(approval.version, status)
-    log.info("decide %s: version %s is %s by %s", desk.case, approval.version, status, approval.by)
+    desk.settle("rejected", approval.version, Why(approval.by, approval.reason, approval.at))
+    log.info("decide %s: version %s is turned down by %s", desk.case, approval.version, approval.by)
 
 
 def _sign(desk: Desk, approval: Approval) -> None:

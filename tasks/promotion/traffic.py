@@ -1,12 +1,13 @@
 """traffic: how much of a case's traffic its challenger answers, and whether it shadows the rest."""
 
 import logging
+from dataclasses import replace
 
 from configs.project import Project
 from tasks.errors import NoChallenger, NotApprovable
 from tasks.promotion.decide import Desk, Why, must_be_an_approver
 from tasks.promotion.proof import prove
-from tasks.records import Event, Traffic
+from tasks.records import Traffic
 from tasks.rollout.errors import RolloutUnderWay
 
 log = logging.getLogger(__name__)
@@ -43,16 +44,6 @@ def set_traffic(  # noqa: PLR0913 - who, how much, and why
 def _share(desk: Desk, version: str, share: float, shadow: float, why: Why) -> Traffic:
     # Each challenger draws its own entities: not the same people are the first to meet every new model.
     traffic = Traffic(challenger=version, share=share, shadow=shadow, salt=f"{desk.case}/{version}")
-    event = Event(
-        case=desk.case,
-        at=why.at,
-        what="traffic",
-        version=version,
-        by=why.by,
-        reason=f"{traffic}: {why.reason}",
-        traffic=traffic,
-    )
-    desk.history.append(event)
-    desk.registry.set_traffic(desk.case, traffic)
+    desk.settle("traffic", version, replace(why, reason=f"{traffic}: {why.reason}"), traffic=traffic)
     log.info("traffic %s: %s (version %s), decided by %s", desk.case, traffic, version, why.by)
     return traffic

@@ -28,13 +28,12 @@ def requests(case: Case, history: pd.DataFrame, start: datetime, end: datetime) 
     when = case.contract.event_time
     names = [case.contract.entity, when, *case.contract.features]
     asked = history.loc[(history[when] >= start) & (history[when] < end), names]
-    types = {name: case.contract.columns[name].type for name in names}
-    for hour, of_it in asked.groupby(asked[when].dt.floor("h"), sort=True):
+    columns = [_as_json(asked[name], case.contract.columns[name].type) for name in names]
+    rows = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    for hour, places in asked.groupby(asked[when].dt.floor("h"), sort=True).indices.items():
+        of_it = [rows[place] for place in places]
         for part in range(0, len(of_it), MOST_ROWS):
-            frame = of_it.iloc[part : part + MOST_ROWS]
-            columns = [_as_json(frame[name], types[name]) for name in names]
-            rows = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-            yield Request(f"{hour:%Y%m%dT%H}-{part // MOST_ROWS}", rows)
+            yield Request(f"{hour:%Y%m%dT%H}-{part // MOST_ROWS}", of_it[part : part + MOST_ROWS])
 
 
 def _as_json(values: pd.Series, kind: ColumnType) -> list[Any]:

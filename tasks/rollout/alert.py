@@ -20,8 +20,10 @@ def alert(project: Project, case: str, at: datetime) -> list[Incident]:
     """
     with alone(project, f"{case}.triage"):
         incidents = Incidents(project)
-        changes = told(History(project).events(case), incidents.all(case), incidents.next_id())
-        incidents.keep([change.incident for change in changes], alerts_about(changes, project.place.alerts, at))
+        events, known = History(project).events(case), incidents.all(case)
+        with incidents.numbering() as next_id:
+            changes = told(events, known, next_id)
+            incidents.keep([change.incident for change in changes], alerts_about(changes, project.place.alerts, at))
     for change in changes:
         log.info("alert %s: incident %s %s: %s", case, change.incident.id, change.moment, change.incident.cause)
     return [change.incident for change in changes]

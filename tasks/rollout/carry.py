@@ -46,14 +46,14 @@ def carry_on(project: Project, seen: Rollout, case: str, reasons: Sequence[Reaso
         log.info("rollout %s: %s: %s: %s", case, state, found.move, found.why)
         why = Why(by=WHO, reason=f"{state.stage.name}: {found.why}", at=at, automatic=True)
         if found.move == "stop":
-            take_back(desk, why)
+            take_back(desk, state.version, why)
         elif found.move == "ask" and state.standing == "going":
             desk.move(state.model_copy(update={"standing": "asking", "reasons": found.reasons}), why)
         elif found.move == "go on" and state.standing == "going":
             try:
                 _enter(desk, following(state, found.reasons, at), why)
             except ArtifactError as error:
-                take_back(desk, replace(why, reason=f"{state.stage.name}: {error}"))
+                take_back(desk, state.version, replace(why, reason=f"{state.stage.name}: {error}"))
         return desk.rollout() or state
 
 
@@ -71,7 +71,7 @@ def control(project: Project, case: str, wish: Wish, why: Why) -> Rollout:
         must_be_an_approver(desk, why, state.version)
         match wish, state.standing:
             case "abort", _:
-                take_back(desk, why)
+                take_back(desk, state.version, why)
             case "pause", "going" | "asking":
                 desk.move(state.model_copy(update={"standing": "paused", "reasons": ()}), why)
             case "go on", "paused":

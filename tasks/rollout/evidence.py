@@ -12,10 +12,11 @@ from configs.case import Problem
 from configs.rollout import Costs
 from tasks.evaluation.predictions import Floats
 from tasks.records import Rollout, Stage
+from tasks.rollout.days import Days, days_of
 from tasks.rollout.draw import in_shadow
 from tasks.rollout.expected import Expected, distances, levels, shifts
 from tasks.rollout.losses import loss_of, row_costs, row_losses
-from tasks.rollout.pairs import matched, same_rows
+from tasks.rollout.pairs import days_of_pairs, matched, same_rows
 from tasks.rollout.stages import traffic_of
 
 COLUMNS = ("request_id", "row", "role", "model_version", "fallback", "received_at", "answered_at", "prediction")
@@ -24,10 +25,15 @@ FAILURES = frozenset({"error", "timeout", "overload"})
 _SETTLE = timedelta(seconds=10)
 """The shadow comes after the answer: rows younger than this may still wait for it."""
 _NONE: Floats = np.empty(0)
+_NO_DAYS: Days = np.empty(0, dtype=np.int64)
 
 
 def _none() -> Floats:
     return _NONE
+
+
+def _no_days() -> Days:
+    return _NO_DAYS
 
 
 def columns_of(problem: Problem, state: Rollout) -> tuple[str, ...]:
@@ -47,6 +53,19 @@ class Period:
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Answers of both models whose labels are known, each pair in the order in which it came to be known."""
+
+    losses: Floats = field(default_factory=_none, repr=False)
+    """Challenger minus champion, pair by pair."""
+    costs: Floats = field(default_factory=_none, repr=False)
+    days: Days = field(default_factory=_no_days, repr=False)
+    """Which each of these pairs is about, or, where that is not known, on which it was answered."""
+    arms: tuple[Floats, Floats] = field(default_factory=lambda: (_NONE, _NONE), repr=False)
+    """Losses of champion and challenger, of the rows of an A/B test, unmatched."""
+
+
+@dataclass(frozen=True)
 class Seen:
     """What was seen, each array in the order in which it came to be known."""
 
@@ -62,13 +81,10 @@ class Seen:
     champion_seconds: Floats = field(default_factory=_none, repr=False)
     distances: Floats = field(default_factory=_none, repr=False)
     shifts: Floats = field(default_factory=_none, repr=False)
-    losses: Floats = field(default_factory=_none, repr=False)
-    """Challenger minus champion, pair by pair."""
-    costs: Floats = field(default_factory=_none, repr=False)
+    pairs: Pairs = Pairs()
+    """Of the whole rollout: labels come late, those of the shadow when users are already asked."""
     labels_here: int = 0
     """Pairs with labels in the last period."""
-    arms: tuple[Floats, Floats] = field(default_factory=lambda: (_NONE, _NONE), repr=False)
-    """Losses of champion and challenger, of the rows of an A/B test, unmatched."""
 
 
 @dataclass(frozen=True)
@@ -82,34 +98,44 @@ class Watched:
     costs: Costs | None = None
 
     def seen(self, periods: Sequence[Period], answers: pd.DataFrame, outcomes: pd.DataFrame) -> Seen:
-        """From rows of the prediction log, and from those of them whose label is known (`label`, `labelled_at`)."""
-        parts = [self._of(period, _within(answers, period), _within(outcomes, period)) for period in periods]
-        if not parts:
+        """From rows of the prediction log, and from those whose label is known (`label`, `labelled_at`, `event_time`).
+
+        Of `periods`, answers tell about those in which the challenger was asked as it is now, labels about all.
+        """
+        asked = [self._asked(period, _within(answers, period)) for period in self.alike(periods)]
+        if not asked:
             return Seen()
-        last = parts[-1]
-        arms = tuple(np.concatenate([part.arms[side] for part in parts]) for side in (0, 1))
-        arrays = ("failed", "fell_back", "seconds", "champion_seconds", "distances", "shifts", "losses", "costs")
+        told = [self._told(period, _within(outcomes, period)) for period in self.labelled(periods)]
+        arrays = ("failed", "fell_back", "seconds", "champion_seconds", "distances", "shifts")
         return Seen(
-            rows=sum(part.rows for part in parts),
-            rows_here=last.rows,
-            champion_failed=float(np.mean([part.champion_failed for part in parts])),
-            champion_fell_back=float(np.mean([part.champion_fell_back for part in parts])),
-            labels_here=len(last.losses),
-            arms=(arms[0], arms[1]),
-            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays},
+            rows=sum(part.rows for part in asked),
+            rows_here=asked[-1].rows,
+            champion_failed=float(np.mean([part.champion_failed for part in asked])),
+            champion_fell_back=float(np.mean([part.champion_fell_back for part in asked])),
+            labels_here=len(told[-1].losses),
+            pairs=_joined(told),
+            **{name: np.concatenate([getattr(part, name) for part in asked]) for name in arrays},
         )
 
-    def _of(self, period: Period, answers: pd.DataFrame, outcomes: pd.DataFrame) -> Seen:
-        if period.stage.kind == "shadow":
-            return self._shadowed(period, answers, outcomes)
-        return self._shared(period, answers, outcomes)
+    def alike(self, periods: Sequence[Period]) -> list[Period]:
+        """Those in which the challenger was asked as it is now: in the shadow, or by users."""
+        return [period for period in periods if period.start >= self.state.evidence_since]
 
-    def _shadowed(self, period: Period, answers: pd.DataFrame, outcomes: pd.DataFrame) -> Seen:
+    def labelled(self, periods: Sequence[Period]) -> list[Period]:
+        """Those whose labels say which of the two is better; once promoted, nobody is there to compare with."""
+        return self.alike(periods) if self.state.promoted else list(periods)
+
+    def _asked(self, period: Period, answers: pd.DataFrame) -> Seen:
+        return (self._shadowed if period.stage.kind == "shadow" else self._shared)(period, answers)
+
+    def _told(self, period: Period, outcomes: pd.DataFrame) -> Pairs:
+        return self._same(outcomes) if period.stage.kind == "shadow" else self._split(period, outcomes)
+
+    def _shadowed(self, period: Period, answers: pd.DataFrame) -> Seen:
         champion = answers[(answers["role"] == "champion") & (answers["model_version"] == self.state.champion)]
         challenger = answers[(answers["role"] == "shadow") & (answers["model_version"] == self.state.version)]
         theirs, ours = same_rows(champion, challenger)
         both = champion.iloc[theirs], challenger.iloc[ours]
-        losses, costs = self._paired(outcomes)
         would_take, took = _timed(*both)
         return Seen(
             rows=len(ours),
@@ -118,8 +144,6 @@ class Watched:
             champion_seconds=took,
             distances=distances(self.problem, *both, self.expected.scale),
             shifts=shifts(self.problem, *both, self.expected.scale),
-            losses=losses,
-            costs=costs,
         )
 
     def _drawn(self, rows: pd.DataFrame, stage: Stage) -> NDArray[np.bool_]:
@@ -130,22 +154,21 @@ class Watched:
         units = rows["entity"].fillna(rows["request_id"])
         return np.array([in_shadow(salt, unit, stage.shadow) for unit in units])
 
-    def _paired(self, outcomes: pd.DataFrame) -> tuple[Floats, Floats]:
+    def _same(self, outcomes: pd.DataFrame) -> Pairs:
         champion = outcomes[(outcomes["role"] == "champion") & (outcomes["model_version"] == self.state.champion)]
         challenger = outcomes[(outcomes["role"] == "shadow") & (outcomes["model_version"] == self.state.version)]
         theirs, ours = same_rows(champion, challenger)
         champion, challenger = champion.iloc[theirs], challenger.iloc[ours]
-        losses = self._losses(challenger) - self._losses(champion)
-        return losses, self._costs(challenger) - self._costs(champion)
+        return Pairs(
+            losses=self._losses(challenger) - self._losses(champion),
+            costs=self._costs(challenger) - self._costs(champion),
+            days=_days(challenger),
+        )
 
-    def _shared(self, period: Period, answers: pd.DataFrame, outcomes: pd.DataFrame) -> Seen:
+    def _shared(self, period: Period, answers: pd.DataFrame) -> Seen:
         theirs, ours = self._arms(answers, period.stage)
         own = ours[ours["fallback"].isna()], theirs[theirs["fallback"].isna()]
-        champion, challenger = self._arms(outcomes, period.stage)
         share = period.stage.share
-        split = 0 < share < 1
-        losses = self._losses(champion), self._losses(challenger)
-        costs = self._costs(champion), self._costs(challenger)
         said = [levels(self.problem, side, self.expected.scale) for side in (own[1], own[0])]
         return Seen(
             rows=len(ours),
@@ -155,10 +178,20 @@ class Watched:
             champion_fell_back=_marked(theirs["fallback"].notna()),
             seconds=_seconds(ours),
             champion_seconds=_seconds(theirs),
-            shifts=matched(said[0], said[1], share) if split else _NONE,
-            losses=matched(*losses, share) if split else _NONE,
-            costs=matched(*costs, share) if split else _NONE,
-            arms=losses,
+            shifts=matched(said[0], said[1], share) if 0 < share < 1 else _NONE,
+        )
+
+    def _split(self, period: Period, outcomes: pd.DataFrame) -> Pairs:
+        champion, challenger = self._arms(outcomes, period.stage)
+        arms = self._losses(champion), self._losses(challenger)
+        share = period.stage.share
+        if not 0 < share < 1:
+            return Pairs(arms=arms)
+        return Pairs(
+            losses=matched(*arms, share),
+            costs=matched(self._costs(champion), self._costs(challenger), share),
+            days=days_of_pairs(_days(champion), _days(challenger), share),
+            arms=arms,
         )
 
     def _arms(self, rows: pd.DataFrame, stage: Stage) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -186,6 +219,12 @@ class Watched:
         return row_costs(self.costs, rows["probability"].to_numpy(np.float64), rows["label"].to_numpy(np.float64))
 
 
+def _joined(parts: Sequence[Pairs]) -> Pairs:
+    theirs, ours = (np.concatenate([part.arms[side] for part in parts]) for side in (0, 1))
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("losses", "costs", "days")}
+    return Pairs(**joined, arms=(theirs, ours))
+
+
 def _within(rows: pd.DataFrame, period: Period) -> pd.DataFrame:
     """The period's rows, in the order in which they became known: labels when they arrived, answers when given."""
     if rows.empty:
@@ -201,6 +240,10 @@ def _seconds(rows: pd.DataFrame) -> Floats:
         return _NONE
     once = rows.drop_duplicates("request_id")
     return np.asarray((once["answered_at"] - once["received_at"]).dt.total_seconds(), dtype=np.float64)
+
+
+def _days(rows: pd.DataFrame) -> Days:
+    return _NO_DAYS if rows.empty else days_of(rows["event_time"].fillna(rows["answered_at"]))
 
 
 def _marks(marked: "pd.Series[bool]") -> Floats:

@@ -7,9 +7,10 @@ from configs.case import Problem
 from configs.rollout import Costs
 from tasks.evaluation.predictions import Floats
 from tasks.records import Record
+from tasks.rollout.days import days_of, straying
 from tasks.rollout.losses import loss_of, row_costs, row_losses
 
-_FEWEST_HOURS = 24
+_FEWEST_HOURS, _FEWEST_DAYS = 24, 7
 """Of more than one row each, before their means say how they differ."""
 
 
@@ -29,6 +30,9 @@ class Expected(Record):
     champion_cost: float | None = None
     wavering: float = 0.0
     """By how much the mean shift of an hour usually differs from `shift`: twice its standard deviation."""
+    loss_between_days: float = 0.0
+    """Standard deviation of what a day adds to the mean difference of the losses."""
+    cost_between_days: float = 0.0
 
 
 def expected(problem: Problem, table: pd.DataFrame, costs: Costs | None) -> Expected:
@@ -41,10 +45,11 @@ def expected(problem: Problem, table: pd.DataFrame, costs: Costs | None) -> Expe
         scale = 8 * max(float(errors.mean()), 1e-12)
     loss = loss_of(problem, scale / 8)
     losses = row_losses(problem, loss, champion, known["label"])
-    spent: Floats | None = None
-    if costs:
-        chances = champion["probability"].to_numpy(np.float64)
-        spent = row_costs(costs, chances, known["label"].to_numpy(np.float64))
+    harm = row_losses(problem, loss, challenger, known["label"]) - losses
+    # Rows of one hour resemble each other, in their weather or their users, and so do those of a day.
+    hours = pd.to_datetime(known["event_time"], utc=True).dt.floor("h").to_numpy()
+    days = days_of(known["event_time"])
+    spent, saved = (_spent(costs, answers, known["label"]) for answers in (champion, challenger))
     moved = shifts(problem, champion, challenger, scale)
     return Expected(
         rows=len(known),
@@ -53,19 +58,17 @@ def expected(problem: Problem, table: pd.DataFrame, costs: Costs | None) -> Expe
         scale=scale,
         champion_loss=float(losses.mean()),
         deviation=float(losses.std()),
-        champion_cost=None if spent is None else float(spent.mean()),
-        wavering=_wavering(moved, known["event_time"]),
+        champion_cost=float(spent.mean()) if costs else None,
+        wavering=2 * straying(moved, hours, _FEWEST_HOURS),
+        loss_between_days=straying(harm, days, _FEWEST_DAYS),
+        cost_between_days=straying(saved - spent, days, _FEWEST_DAYS) if costs else 0.0,
     )
 
 
-def _wavering(moved: Floats, event_time: pd.Series) -> float:
-    """Rows of one hour resemble each other, in their weather or their users: of that, what chance does not explain."""
-    hours = pd.Series(moved).groupby(pd.to_datetime(event_time, utc=True).dt.floor("h").to_numpy())
-    found = hours.agg(["mean", "var", "size"]).dropna()
-    if len(found) < _FEWEST_HOURS:
-        return 0.0
-    by_chance = float((found["var"] / found["size"]).mean())
-    return 2 * float(np.sqrt(max(float(found["mean"].var()) - by_chance, 0.0)))
+def _spent(costs: Costs | None, answers: pd.DataFrame, labels: pd.Series) -> Floats:
+    if costs is None:
+        return np.empty(0)
+    return row_costs(costs, answers["probability"].to_numpy(np.float64), labels.to_numpy(np.float64))
 
 
 def distances(problem: Problem, champion: pd.DataFrame, challenger: pd.DataFrame, scale: float) -> Floats:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 Outcomes = Callable[[datetime, datetime, Sequence[str]], pd.DataFrame]
 """Rows of the prediction log answered in `[start, end)` with their labels, as far as known: these columns of them."""
-_KNOWN = ("label", "labelled_at")
+_KNOWN = ("label", "labelled_at", "event_time")
 _NOT_JOINED = frozenset({"received_at", "entity", *TIMED})
 """Of no use to whoever looks at labels."""
 _OURS = "smoke-"
@@ -38,11 +38,12 @@ def find_out(  # noqa: PLR0913, PLR0917 - whose rollout, what to read it from, a
     watched = Watched(case_name, case.problem, state, hoped, params.costs)
     spans = periods(History(project).events(case_name), state, at)
     columns = columns_of(case.problem, state)
-    start = spans[0].start
-    rows = _frame(answers, start, at, columns, params.sample)
-    known = outcomes(start, at, (*(name for name in columns if name not in _NOT_JOINED), *_KNOWN))
+    rows = _frame(answers, watched.alike(spans)[0].start, at, columns, params.sample)
+    known = outcomes(
+        watched.labelled(spans)[0].start, at, (*(name for name in columns if name not in _NOT_JOINED), *_KNOWN)
+    )
     seen = watched.seen(spans, rows, _kept(known[known["label"].notna()], params.sample))
-    log.info("rollout %s: %s: %d rows, %d labelled pairs", case_name, state, seen.rows, len(seen.losses))
+    log.info("rollout %s: %s: %d rows, %d labelled pairs", case_name, state, seen.rows, len(seen.pairs.losses))
     return Gates(case.problem, params, state, hoped).reasons(seen)
 
 

@@ -14,7 +14,8 @@ from tasks.evaluation.predictions import Floats
 from tasks.monitoring.sequential import BoundedMeanTest, ConfidenceSequence
 from tasks.records import Reason, Rollout
 from tasks.rollout.arms import arms_compared
-from tasks.rollout.evidence import Seen
+from tasks.rollout.days import Days, log_evidence
+from tasks.rollout.evidence import Pairs, Seen
 from tasks.rollout.expected import Expected
 from tasks.rollout.losses import Loss, cost_bounds, loss_of
 
@@ -29,6 +30,8 @@ _SPENT = {
     "value": 0.1,
 }
 """What part of the error rate each rule may spend."""
+_OF_LABELS = frozenset({"loss", "value"})
+"""One test for the whole rollout: labels of the shadow come while users are asked already."""
 _SHADOW_SLACK = 5
 _FEWEST_TO_TIME = 100
 """Of the champion's requests, before its latencies say anything."""
@@ -51,12 +54,14 @@ class Gates:
         if kind == "warm":
             return technical
         if kind == "ab":
-            return (*technical, *self._value(seen), arms_compared(seen.arms, self.params, self.expected))
+            return (*technical, *self._value(seen), arms_compared(seen.pairs.arms, self.params, self.expected))
         model = (*self._disagreement(seen), self._shift(seen), *self._loss(seen), *self._value(seen))
         return (*technical, *model, *self._enough(seen))
 
     def _rate(self, rule: str) -> float:
-        """A rule's part of the error rate; shadow, canary and what comes after are tests of their own."""
+        """A rule's part of the error rate; of answers, shadow, canary and what comes after are tests of their own."""
+        if rule in _OF_LABELS:
+            return self.params.error_rate * _SPENT[rule]
         kinds = {stage.kind for stage in self.state.plan} - {"load"}
         return self.params.error_rate * _SPENT[rule] / len(kinds)
 
@@ -121,21 +126,30 @@ class Gates:
     def _loss(self, seen: Seen) -> tuple[Reason, ...]:
         loss = loss_of(self.problem, self.expected.scale / 8)
         both = Loss(loss.name, loss.highest, -loss.highest)
-        harm = self._surely_above("loss", seen.losses, both, 0.0)
-        text = f"{loss.name} {_mean(seen.losses):+.4f} against the champion's, {len(seen.losses):,} pairs{_said(harm)}"
-        found = [Reason(rule="loss", passed=not harm.rejected, text=text)]
-        if self.state.stage.labels and not harm.rejected:
-            found.append(self._not_worse(seen.losses, both))
+        harm = self._surely_above("loss", seen.pairs.losses, both, 0.0)
+        over_days = self._over_days(seen.pairs.losses, seen.pairs.days, self.expected.loss_between_days)
+        passed, said = _unharmed(harm, over_days)
+        mean, count = _mean(seen.pairs.losses), len(seen.pairs.losses)
+        text = f"{loss.name} {mean:+.4f} against the champion's, {count:,} pairs{said}"
+        found = [Reason(rule="loss", passed=passed, text=text)]
+        if self.state.stage.labels and passed:
+            found.append(self._not_worse(seen.pairs, both))
         return tuple(found)
 
-    def _not_worse(self, losses: Floats, loss: Loss) -> Reason:
+    def _over_days(self, harm: Floats, days: Days, between: float) -> float | None:
+        """The p-value of harm among days that differ; None where it is not known by how much they do."""
+        return float(np.exp(-max(0.0, log_evidence(harm, days, between)))) if between else None
+
+    def _not_worse(self, pairs: Pairs, loss: Loss) -> Reason:
         margin = self.params.margin * self.expected.champion_loss
         sequence = ConfidenceSequence(low=loss.lowest, high=loss.highest, confidence=1 - self.params.error_rate)
-        interval = sequence.seen(losses).interval
-        passed = interval.high < margin
+        interval = sequence.seen(pairs.losses).interval
+        over_days = self._over_days(margin - pairs.losses, pairs.days, self.expected.loss_between_days)
+        passed = interval.high < margin and (over_days is None or over_days <= self.params.error_rate)
+        by_days = "" if over_days is None else f", p = {over_days:.2g} for days that differ"
         text = (
             f"{loss.name} higher by at most {interval.high:.4f} (confidence {interval.confidence:g}, at any time); "
-            f"less than {margin:.4f} wanted"
+            f"less than {margin:.4f} wanted{by_days}"
         )
         return Reason(rule="not worse", passed=passed, inconclusive=not passed, text=text)
 
@@ -144,9 +158,12 @@ class Gates:
             return ()
         bounds = cost_bounds(self.params.costs)
         width = bounds.highest - bounds.lowest
-        test = self._surely_above("value", seen.costs, Loss("cost", width, -width), 0.0)
-        text = f"costs {1000 * _mean(seen.costs):+.1f} per 1,000 answers against the champion{_said(test)}"
-        return (Reason(rule="value", passed=not test.rejected, text=text),)
+        test = self._surely_above("value", seen.pairs.costs, Loss("cost", width, -width), 0.0)
+        passed, said = _unharmed(
+            test, self._over_days(seen.pairs.costs, seen.pairs.days, self.expected.cost_between_days)
+        )
+        text = f"costs {1000 * _mean(seen.pairs.costs):+.1f} per 1,000 answers against the champion{said}"
+        return (Reason(rule="value", passed=passed, text=text),)
 
     def _enough(self, seen: Seen) -> tuple[Reason, ...]:
         stage = self.state.stage
@@ -157,6 +174,15 @@ class Gates:
 def _counted(rule: str, found: int, least: int) -> Reason:
     passed = found >= least
     return Reason(rule=rule, passed=passed, inconclusive=not passed, text=f"{found:,} in this stage, {least:,} wanted")
+
+
+def _unharmed(test: BoundedMeanTest, over_days: float | None) -> tuple[bool, str]:
+    """Harm has to be shown twice: for rows as if each were drawn alone, and for days that differ."""
+    if over_days is None or not test.rows:
+        return not test.rejected, _said(test)
+    both = f"p = {test.p_value:.2g}, {over_days:.2g} for days that differ"
+    said = f" ({both}; stops where neither is above {test.error_rate:.2g})"
+    return not test.rejected or over_days > test.error_rate, said
 
 
 def _said(test: BoundedMeanTest) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.evaluation.predictions import Floats
+from tasks.rollout.days import Days
 
 _ROUNDING = 1e-9
 
@@ -27,6 +28,13 @@ def matched(champion: Floats, challenger: Floats, share: float) -> Floats:
     theirs, ours = per_champion_rows(share)
     count = min(len(champion) // theirs, len(challenger) // ours)
     return _means(challenger, ours, count) - _means(champion, theirs, count)
+
+
+def days_of_pairs(champion: Days, challenger: Days, share: float) -> Days:
+    """For each pair that `matched` makes, the day of the one row that the smaller arm has in it."""
+    theirs, ours = per_champion_rows(share)
+    count = min(len(champion) // theirs, len(challenger) // ours)
+    return (challenger if ours == 1 else champion)[:count]
 
 
 def _means(values: Floats, size: int, count: int) -> Floats:

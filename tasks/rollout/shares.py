@@ -41,19 +41,16 @@ def served(events: Sequence[Event]) -> list[Served]:
 
 
 def periods(events: Sequence[Event], state: Rollout, now: datetime) -> list[Period]:
-    """The stages of a rollout in which the challenger was asked as it is now: what evidence is gathered in."""
+    """The stages of a rollout in which the challenger was asked so far, up to this one."""
     stages: dict[int, Rollout] = {}
     for rollout in (event.rollout for event in events if event.rollout):
-        if (rollout.version, rollout.began, rollout.evidence_since) == (
-            state.version,
-            state.began,
-            state.evidence_since,
-        ):
+        if (rollout.version, rollout.began) == (state.version, state.began):
             stages.setdefault(rollout.number, rollout)
     stages.setdefault(state.number, state)
     entered = sorted(stages.values(), key=lambda rollout: rollout.number)
     ends = [*(later.since for later in entered[1:]), now]
-    return [Period(rollout.stage, rollout.since, end) for rollout, end in zip(entered, ends, strict=True)]
+    spans = [Period(rollout.stage, rollout.since, end) for rollout, end in zip(entered, ends, strict=True)]
+    return [span for span in spans if span.stage.kind != "load"]
 
 
 def _changes(events: Sequence[Event]) -> Iterator[Served]:

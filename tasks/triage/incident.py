@@ -52,7 +52,13 @@ class Incident(Record):
     """Who closed it, and why, where it was a person."""
     closed_at: AwareDatetime | None = None
 
+    @property
+    def undone(self) -> bool:
+        """A training or a rollback was decided on for it, and no run has done it yet."""
+        return self.action in _BY_A_RUN and self.run is None and self.monitor != ROLLOUT
 
+
+_BY_A_RUN = frozenset({Action.retrain, Action.retrain_recent, Action.roll_back})
 Moment = Literal["opened", "worse", "closed"]
 """When people are told: at the first alarm, when what is done about it becomes more urgent, and when it is over."""
 

@@ -70,18 +70,21 @@ class _Desk:
         past = self._past(in_flight=in_flight)
         choice = choose(fitting(self.case.triage.rules, self._facts()), lambda ruled: self._held(ruled, past))
         ruled = choice.decides.ruled
+        before = self._decided_before(ruled)
+        undone = self._never_begun() if choice.action in TRAININGS and not before else None
+        again = (f"the training decided on at {undone.as_of:%Y-%m-%d %H:%M}Z never began",) if undone else ()
         triaged = Triaged(
             case=self.case.name,
             as_of=self.as_of,
             action=choice.action,
             rule=ruled.rule,
-            reasons=choice.reasons,
+            reasons=(*choice.reasons, *again),
             verdicts=tuple(verdict.monitor for verdict in ruled.verdicts),
+            version=self.champion.version,
             held_back=choice.decides.held_back,
-            key=self._key(ruled),
+            key=undone.key if undone else self._key(ruled),
         )
         self._follow(triaged, choice)
-        before = self._decided_before(ruled)
         if before:
             log.info("triage %s: %s was decided on before (%s)", self.case.name, before.action, ruled.rule)
             return before
@@ -101,9 +104,10 @@ class _Desk:
 
     def _follow(self, triaged: Triaged, choice: Choice) -> None:
         open_ones = self.incidents.all(self.case.name, only_open=True)
-        changes = follow(open_ones, triaged, choice.concerns, self.standing, self.incidents.next_id())
-        alerts = alerts_about(changes, self.project.place.alerts, self.as_of)
-        self.incidents.keep([change.incident for change in changes], alerts)
+        with self.incidents.numbering() as next_id:
+            changes = follow(open_ones, triaged, choice.concerns, self.standing, next_id)
+            alerts = alerts_about(changes, self.project.place.alerts, self.as_of)
+            self.incidents.keep([change.incident for change in changes], alerts)
 
     def _champion(self) -> _Champion:
         case = self.case.name
@@ -165,7 +169,7 @@ class _Desk:
 
     def _past(self, *, in_flight: bool) -> Past:
         case = self.case.name
-        started = [acted for acted in self.journal.actions(case, until=self.as_of) if acted.triaged.action in TRAININGS]
+        started = self._begun(self._decided_trainings())
         champion = self.registry.holder(case, "champion")
         versions = self.registry.versions(case)
         waiting = [version for version in versions if version.status == Status.awaiting]
@@ -180,6 +184,27 @@ class _Desk:
             rolling_out=next((version.version for version in versions if version.status == Status.rolling_out), None),
             blocked_by=blocking.id if blocking else None,
         )
+
+    def _decided_trainings(self) -> list[Acted]:
+        """The trainings that triage decided on, the newest first."""
+        decided = self.journal.actions(self.case.name, until=self.as_of)
+        return [acted for acted in decided if acted.triaged.action in TRAININGS]
+
+    def _begun(self, decided: list[Acted]) -> list[Acted]:
+        """Those of the trainings that began; who started one may have been killed before noting its run."""
+        ended = {trained.as_of for trained in self.journal.trainings(self.case.name)}
+        return [acted for acted in decided if acted.run is not None or acted.triaged.as_of in ended]
+
+    def _never_begun(self) -> Triaged | None:
+        """The last training that was decided on, if nobody knows that it began: the next one takes its key.
+
+        If it did begin, that key starts no second one. After the cool-down there may be a second one anyhow.
+        """
+        last = self._decided_trainings()[:1]
+        cool_down = timedelta(hours=self.case.triage.guards.cool_down_hours)
+        if not last or self._begun(last) or self.as_of - last[0].triaged.as_of >= cool_down:
+            return None
+        return last[0].triaged
 
     def _rejected_in_a_row(self, started: list[Acted]) -> int:
         """Of the trainings that triage started for an alarm, how many of the last ones were in vain."""

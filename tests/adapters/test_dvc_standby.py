@@ -108,6 +108,15 @@ def test_what_a_stage_says_is_passed_on_while_it_runs(ready: Project, caplog: py
     assert "the stage says what it did" in caplog.messages
 
 
+def test_one_that_is_kept_for_several_runs_goes_with_the_last(ready: Project) -> None:
+    with dvc.kept_ready(ready):
+        dvc.reproduce_stage(ready, "ingest", "bikes")
+        first = standbys(ready)
+    assert standbys(ready) == first, "somebody else wants it"
+    dvc.stand_down(ready)
+    assert standbys(ready) == []
+
+
 def test_a_standby_that_was_killed_is_done_without(ready: Project, caplog: pytest.LogCaptureFixture) -> None:
     kill_standby(ready)
     assert dvc.reproduce_stage(ready, "ingest", "bikes")

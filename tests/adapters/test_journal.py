@@ -1,5 +1,7 @@
 """The journal keeps what was said and done, once, in columns that plain SQL reads."""
 
+import shutil
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from tasks.errors import StoreUnreachable
 from tasks.triage.errors import NoSuchIncident
 from tasks.triage.incident import Alert, Incident
 from tasks.verdicts import Action, Figure, Findings, Monitor, Triaged, Verdict
+from tests.adapters.conftest import Start
 from tests.adapters.test_history import at_place, postgres  # noqa: F401 - a fixture
 
 NOW = datetime(2011, 4, 11, 2, tzinfo=UTC)
@@ -152,11 +155,12 @@ def test_what_a_monitor_remembers_is_replaced_by_what_it_keeps_next(journal: Jou
 
 def test_incidents_and_alerts_are_kept_together(kept: Project) -> None:
     incidents = Incidents(kept)
-    number = incidents.next_id()
-    opened = incident(number, case="ops", blocks=True)
-    alert = Alert(incident=number, moment="opened", channel="log", made_at=NOW)
-    incidents.keep([opened], [alert])
-    assert incidents.next_id() == number + 1
+    with incidents.numbering() as number:
+        opened = incident(number, case="ops", blocks=True)
+        alert = Alert(incident=number, moment="opened", channel="log", made_at=NOW)
+        incidents.keep([opened], [alert])
+    with incidents.numbering() as following:
+        assert following == number + 1
     assert incidents.one(number) == incidents.blocking("ops") == opened
     assert incidents.alerts(unsent=True) == [alert]
 
@@ -167,6 +171,41 @@ def test_incidents_and_alerts_are_kept_together(kept: Project) -> None:
     assert [each.id for each in incidents.all("ops")] == [number]
     assert incidents.alerts(unsent=True) == []
     assert [each.tries for each in incidents.alerts(since=NOW)] == [1]
+
+
+OPENS = """
+import sys
+from pathlib import Path
+from configs.project import Project
+from tasks.adapters.incidents import Incidents
+from tests.adapters.test_journal import incident
+book, case = Incidents(Project(Path(sys.argv[1]))), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+for turn in range(15):
+    with book.numbering() as number:
+        book.keep([incident(number, case=case, cause=str(turn))])
+"""
+
+
+def test_incidents_that_several_cases_open_at_once_are_all_kept(kept: Project, tmp_path: Path, started: Start) -> None:
+    book = Incidents(kept)
+    roots = {"trains": kept.root, "planes": kept.root}
+    if kept.place.stores.history.startswith("postgresql"):  # among hosts, no lock on a file would do
+        roots["planes"] = tmp_path / "another host"
+        shutil.copytree(kept.root / "configs/places", roots["planes"] / "configs/places")
+    processes = [started(OPENS, root, case, stdin=subprocess.PIPE) for case, root in roots.items()]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.wait() for process in processes] == [0, 0]
+    for case in roots:
+        causes = [each.cause for each in book.all(case)]
+        assert causes == [str(turn) for turn in reversed(range(15))]
 
 
 def test_an_incident_nobody_knows_is_named_with_those_that_are_open(checkout: Project) -> None:

@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,13 @@ import yaml
 
 from configs.project import Project
 from tests.command import evergreen
+from tests.conftest import Make, move_in
 
 POSTGRES = os.environ.get("EVERGREEN_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
+AS_OF = "2011-04-11T02:00"
+"""What the chain of the shipped clones was run for, so that a training run finds it done."""
+SAID = "said.txt"
+"""Beside the stores of `trained`: what its training run said."""
 
 
 @dataclass
@@ -64,8 +72,15 @@ class RunningStack:
         url = json.loads((self.project.stores / "up.json").read_text())["prefect_api"]
         data = None if get else json.dumps(body or {}).encode()
         request = urllib.request.Request(f"{url}{path}", data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.loads(answer.read())
+        for pause in (1, 5, None):
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return json.loads(answer.read())
+            except urllib.error.HTTPError as error:  # its database was busy: Prefect's own clients ask again, too
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE or pause is None:
+                    raise
+                time.sleep(pause)
+        raise AssertionError("the last time returns or raises")
 
     def predict(self, case: str) -> Any:
         """What the gateway answers to the row in its own document; None while it cannot answer yet."""
@@ -104,6 +119,57 @@ def processes_of(project: Project) -> list[int]:
             if here in environment.split(b"\0"):
                 found.append(int(folder.name))
     return found
+
+
+@pytest.fixture(scope="session")
+def empty_prefect(once: Callable[[str, Make], Path]) -> Path:
+    """A Prefect home whose database has all tables and no runs; making one takes seconds, copying it none."""
+
+    def make(folder: Path) -> None:
+        command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+        subprocess.run(command, env={**os.environ, "PREFECT_HOME": str(folder)}, check=True, capture_output=True)
+
+    return once("prefect", make)
+
+
+@pytest.fixture
+def judged(judged: Project, empty_prefect: Path) -> Project:
+    return with_prefect(judged, empty_prefect)
+
+
+@pytest.fixture
+def succession(succession: Project, empty_prefect: Path) -> Project:
+    return with_prefect(succession, empty_prefect)
+
+
+@pytest.fixture(scope="session")
+def trained_bikes(once: Callable[[str, Make], Path], judged_bikes: Path, empty_prefect: Path) -> Path:
+    """The folder that `trained` is copied from."""
+
+    def make(folder: Path) -> None:
+        project = with_prefect(move_in(judged_bikes, folder), empty_prefect)
+        where = {"EVERGREEN_ROOT": str(folder), "EVERGREEN_PLACE": "local", "PREFECT_HOME": str(prefect_home(project))}
+        ended = evergreen(project, "train", "bikes", "--as-of", AS_OF, **where)
+        assert ended.returncode == 0, ended.stderr
+        (project.stores / SAID).write_text(ended.stdout)
+
+    return once("trained", make)
+
+
+@pytest.fixture
+def trained(tmp_path: Path, at_home: Callable[[Project], Project], trained_bikes: Path) -> Project:
+    """A clone in which `evergreen train` made the first model, which serves by policy."""
+    return at_home(move_in(trained_bikes, tmp_path / "clone"))
+
+
+def prefect_home(project: Project) -> Path:
+    return project.root / project.place.stores.prefect_home
+
+
+def with_prefect(project: Project, home: Path) -> Project:
+    """The project, with a copy of that Prefect home for its own."""
+    shutil.copytree(home, prefect_home(project), dirs_exist_ok=True)
+    return project
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])

@@ -17,7 +17,7 @@ from tasks.adapters.registry import Registry
 from tasks.records import Approval
 from tasks.verdicts import Action, Answer, Monitor
 from tests.conftest import ASKED, change_params, commit, move_in
-from tests.flows.conftest import RunningStack, _ask_always, _on_free_ports
+from tests.flows.conftest import RunningStack, _ask_always, _on_free_ports, with_prefect
 from tests.flows.test_embedded import evergreen
 from tests.flows.traffic import answer_recorded
 
@@ -67,9 +67,9 @@ def watched_bikes(once: Callable[[str, Any], Path], registered_bikes: Path) -> P
 
 
 @pytest.fixture
-def watched(tmp_path: Path, at_home: Callable[[Project], Project], watched_bikes: Path) -> Project:
+def watched(tmp_path: Path, at_home: Callable[[Project], Project], watched_bikes: Path, empty_prefect: Path) -> Project:
     """A clone in which version 1 of the bike model serves, and the next candidate will be clearly better."""
-    return at_home(move_in(watched_bikes, tmp_path / "clone"))
+    return with_prefect(at_home(move_in(watched_bikes, tmp_path / "clone")), empty_prefect)
 
 
 @pytest.fixture

@@ -4,11 +4,9 @@ import pytest
 
 from tasks.adapters.history import History
 from tasks.adapters.registry import ModelVersion, Registry
-from tests.flows.conftest import RunningStack
+from tests.flows.conftest import AS_OF, RunningStack
 
 pytestmark = pytest.mark.slow
-AS_OF = "2011-04-11T02:00"
-"""What the clone's chain was run for, so that the server finds it done."""
 
 
 def waiting_run(stack: RunningStack) -> str:

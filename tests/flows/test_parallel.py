@@ -2,6 +2,7 @@
 
 import importlib.util
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from configs.alerts import MonitoringPlace
-from flows.parallel import parallel_map
+from flows.parallel import Parallel, parallel_map
 from tasks.monitoring.grid import Grid
 from tasks.monitoring.hours import count_hours
 from tests.outcomes.lent import Frame, loans
@@ -21,6 +22,7 @@ DASK = pytest.param(
     MonitoringPlace(runner="dask", workers=2),
     marks=[
         pytest.mark.slow,
+        pytest.mark.xdist_group("dask"),
         pytest.mark.skipif(
             importlib.util.find_spec("prefect_dask") is None, reason="the extra `dask` is not installed"
         ),
@@ -30,6 +32,12 @@ DASK = pytest.param(
     id="dask",
 )
 PLACES = [pytest.param(MonitoringPlace(workers=3), id="threads"), DASK]
+
+
+@pytest.fixture(scope="module", params=PLACES)
+def parallel(request: pytest.FixtureRequest) -> Iterator[Parallel]:
+    with parallel_map(request.param) as opened:
+        yield opened
 
 
 def squared_late(number: int) -> int:
@@ -42,17 +50,14 @@ def refuses(number: int) -> int:
     raise ValueError(f"not {number}")
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_results_come_in_the_order_of_the_items_wherever_they_are_computed(place: MonitoringPlace) -> None:
-    with parallel_map(place) as parallel:
-        assert list(parallel(squared_late, range(5))) == list(map(squared_late, range(5)))
-        assert list(parallel(squared_late, range(5))) == [0, 1, 4, 9, 16], "again, with nothing kept from before"
-        with pytest.raises(ValueError, match="not 1"):
-            list(parallel(refuses, [1]))
+def test_results_come_in_the_order_of_the_items_wherever_they_are_computed(parallel: Parallel) -> None:
+    assert list(parallel(squared_late, range(5))) == list(map(squared_late, range(5)))
+    assert list(parallel(squared_late, range(5))) == [0, 1, 4, 9, 16], "again, with nothing kept from before"
+    with pytest.raises(ValueError, match="not 1"):
+        list(parallel(refuses, [1]))
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_log_is_counted_the_same_wherever_it_is_counted(place: MonitoringPlace, tmp_path: Path) -> None:
+def test_a_log_is_counted_the_same_wherever_it_is_counted(parallel: Parallel, tmp_path: Path) -> None:
     case = project(tmp_path).case("loans")
     rows = loans(np.random.default_rng(2), 3000).rename(columns={"score": "probability"})
     when = pd.Timestamp(START) + pd.to_timedelta(np.arange(3000) * 86.4, unit="s")
@@ -66,7 +71,6 @@ def test_a_log_is_counted_the_same_wherever_it_is_counted(place: MonitoringPlace
     grid = Grid.fit(case.contract, case.problem, [batch], 1)
     count = partial(count_hours, log, grid, case.problem, 200)
     days = [(START + n * DAY, START + (n + 1) * DAY) for n in range(3)]
-    with parallel_map(place) as parallel:
-        elsewhere = [hour.to_bytes() for hours in parallel(count, days) for hour in hours]
+    elsewhere = [hour.to_bytes() for hours in parallel(count, days) for hour in hours]
     assert elsewhere == [hour.to_bytes() for hours in map(count, days) for hour in hours]
     assert len(elsewhere) == 72

@@ -201,6 +201,17 @@ def test_a_challenger_whose_file_was_altered_fails_the_load_check(succession: Pr
     assert standing(project)["3"] == "rolled back"
 
 
+def test_a_place_that_wants_keys_and_certificates_holds_no_load_check_up(succession: Project) -> None:
+    place = succession.root / "configs/places/local.yaml"
+    locked = (
+        "  keys: data/keys.json\n  tls: {certificate: none.pem, key: none.pem}\n  limits: {requests_per_second: 1}\n"
+    )
+    place.write_text(place.read_text() + locked)
+    assert approve(staged(succession, "shadow-canary"), "3") is Status.rolling_out
+    _, shadow, checked = look()
+    assert shadow.stage.name == "shadow", checked
+
+
 def test_without_a_gateway_the_smoke_test_waits_and_blames_nobody(succession: Project) -> None:
     rows = [{"season": "spring"}]
     reason = smoke("http://127.0.0.1:9", succession.case("bikes"), rows, "3", pinned=True)

@@ -215,6 +215,20 @@ def carried_by_the_command(project: Project, gateway: RunningGateway) -> Iterato
         process.wait()
 
 
+@contextmanager
+def away(database: Path) -> Iterator[None]:
+    """A database that is none meanwhile: nobody gets an answer from it, nor waits for one as for a lock."""
+    with database.open("r+b") as file:
+        with closing(sqlite3.connect(database)) as holder:
+            holder.execute("BEGIN EXCLUSIVE")  # nobody is in the middle of a write
+            header = os.pread(file.fileno(), 100, 0)
+            os.pwrite(file.fileno(), b"?" * 100, 0)
+        try:
+            yield
+        finally:
+            os.pwrite(file.fileno(), header, 0)
+
+
 def test_a_registry_that_is_away_is_waited_for_while_the_gateway_answers(
     succession: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,8 +241,7 @@ def test_a_registry_that_is_away_is_waited_for_while_the_gateway_answers(
             told = _output_of(run, project)
             _until(lambda: state(project).stage.name == "canary 50 %", told)
             settled(gateway, 0.5)
-            with closing(sqlite3.connect(registry)) as holder:
-                holder.execute("BEGIN EXCLUSIVE")  # as good as away: nobody else gets an answer from it
+            with away(registry):
                 _until(lambda: "Retry 4/" in told(), told)
                 ask(gateway, rows)
                 assert run.poll() is None, told()

@@ -88,7 +88,7 @@ def test_an_approval_starts_the_run_a_form_asks_before_full_traffic_and_a_button
     artifacts = stack.api("/artifacts/filter", {"artifacts": {"key": {"any_": ["bikes-rollout"]}}})
     assert any("| errors | passed |" in artifact["data"] for artifact in artifacts)
 
-    back = {"case": "bikes", "by": "grace", "reason": "complaints"}
+    back = {"case": "bikes", "version": "3", "by": "grace", "reason": "complaints"}
     rollback = started(stack, "rollback/bikes", back)
     stack.wait_for(lambda: stack.api(f"/flow_runs/{rollback}", get=True)["state_name"] == "Completed", 60)
     assert aliases(stack.project)["champion"] == "2"

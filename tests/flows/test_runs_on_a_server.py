@@ -9,10 +9,9 @@ from tasks.adapters.history import History
 from tasks.adapters.locks import acquire
 from tasks.adapters.registry import ModelVersion, Registry
 from tests.conftest import change_params
-from tests.flows.conftest import RunningStack
+from tests.flows.conftest import AS_OF, RunningStack
 
 pytestmark = pytest.mark.slow
-AS_OF = "2011-04-11T02:00"
 ENDED = {"Completed", "Failed", "Crashed", "Cancelled", "Suspended"}
 
 

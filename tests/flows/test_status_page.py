@@ -12,7 +12,8 @@ from flows import status_page
 from flows.server import Stack, stack_file
 from flows.status_page import _addresses, draw_now
 from tasks.files import write_text
-from tests.flows.test_embedded import AS_OF, evergreen
+from tests.command import evergreen
+from tests.flows.conftest import SAID
 
 UP = Stack(
     pid=os.getpid(),
@@ -53,18 +54,16 @@ def test_the_page_of_a_new_clone_is_written_where_the_gateway_looks(clone: Proje
 
 
 @pytest.mark.slow
-def test_a_training_leaves_a_page_that_tells_of_it_and_the_command_writes_another(judged: Project) -> None:
-    ended = evergreen(judged, "train", "bikes", "--as-of", AS_OF)
-    assert ended.returncode == 0, ended.stderr
-    assert "the status page" in ended.stdout
-    drawn = judged.status_page.read_text()
+def test_a_training_leaves_a_page_that_tells_of_it_and_the_command_writes_another(trained: Project) -> None:
+    assert "the status page" in (trained.stores / SAID).read_text()
+    drawn = trained.status_page.read_text()
     assert "Training passed the gate: version 1" in drawn
     assert "version 1 became champion: auto_approve: first_model" in drawn
-    output = judged.root / "elsewhere.html"
-    told = evergreen(judged, "page", "--output", str(output))
+    output = trained.root / "elsewhere.html"
+    told = evergreen(trained, "page", "--output", str(output))
     assert told.returncode == 0, told.stderr
     assert "Training passed the gate: version 1" in output.read_text()
-    assert "data/stores/status/index.html" in evergreen(judged, "status", "bikes").stdout
+    assert "data/stores/status/index.html" in evergreen(trained, "status", "bikes").stdout
 
 
 @pytest.mark.slow

@@ -142,15 +142,33 @@ def test_a_period_can_be_taken_again_and_again_by_any_of_its_names(library: Libr
 
 def test_a_period_that_was_never_delivered_cannot_be_delivered_again(library: Library) -> None:
     library.ingest("2013-01-07")
-    with pytest.raises(SourceUnreadable, match="Delivery 2013-W03 of `loans` cannot be read: it was never delivered"):
+    with pytest.raises(
+        SourceUnreadable, match="Delivery 2013-W03 of `loans` cannot be read: it was never delivered, nor was one"
+    ):
         redeliver(library.project, "loans", "2013-W03")
 
 
-def test_the_beginning_of_a_name_is_not_that_name(library: Library) -> None:
+def test_a_period_that_the_source_had_late_is_delivered_although_the_next_one_was_before_it(library: Library) -> None:
+    whole = loans("2012-12-17", 35)
+    missing = (whole["at"] >= "2012-12-31") & (whole["at"] < "2013-01-07")
+    library.exports(whole[~missing])
+    assert library.ingest("2013-01-14") == [*WEEKS[:2], "2013-W02"]
+    library.exports(whole)
+    assert library.ingest("2013-01-21") == ["2013-W03"]
+    before = library.state()
+    assert redeliver(library.project, "loans", "2013-W01") == "2013-W01"
+    assert {name: state for name, state in library.state().items() if name in before} == before
+    assert library.delivered("2013-01-21") == WEEKS
+    pd.testing.assert_frame_equal(library.batch("2013-W01"), whole[missing].reset_index(drop=True))
+    assert redeliver(library.project, "loans", "2013-W01") == "2013-W01.2"
+
+
+@pytest.mark.parametrize("asked", ["2013-W0", "2013-W1", "2013-W54", "2013-01-07", "May"])
+def test_the_beginning_of_a_name_is_not_that_name(library: Library, asked: str) -> None:
     library.ingest("2013-01-21")
     before = library.state()
-    with pytest.raises(SourceUnreadable, match="Delivery 2013-W0 of `loans` cannot be read: it was never delivered"):
-        redeliver(library.project, "loans", "2013-W0")
+    with pytest.raises(SourceUnreadable, match=f"Delivery {asked} of `loans` cannot be read: it is no week.*2013-W03"):
+        redeliver(library.project, "loans", asked)
     assert library.state() == before
 
 

@@ -20,7 +20,7 @@ from tasks.monitoring.estimate import (
     past_of,
     usual,
 )
-from tasks.monitoring.outlook import LIKELY, CameTrue, apart, look_out
+from tasks.monitoring.outlook import CameTrue, apart, look_out
 
 RANDOM = np.random.default_rng(5)
 
@@ -155,7 +155,21 @@ def test_a_fall_as_large_as_tolerated_is_likely_only_where_it_was_estimated() ->
     assert usual_week.low < look.before < usual_week.high
     assert usual_week.chance_of_loss < 0.01
     fallen = look.see(KNOWN.mean_score, type(now)(look.before - 0.06, now.error))
-    assert fallen.chance_of_loss > LIKELY
+    assert fallen.chance_of_loss > 0.5
+
+
+def test_what_the_last_windows_missed_is_expected_of_the_next_and_fades() -> None:
+    judged = back_test(KNOWN, HAPPENED, UNITS)
+
+    def told(*misses: float) -> float:
+        look = look_out("auc", judged, [came(number, 0.3, -miss) for number, miss in enumerate(misses)], 0.05, 0.9)
+        assert look is not None
+        return look.lately
+
+    assert told() == 0
+    assert told(0.1) == pytest.approx(-0.1 / 5)
+    assert told(0.1, 0.1) == pytest.approx(-0.17 / 5.7)
+    assert told(0.1, 0.0) == pytest.approx(-0.07 / 5.7)
 
 
 def test_without_three_windows_there_is_no_outlook() -> None:

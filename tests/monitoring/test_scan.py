@@ -11,6 +11,7 @@ import pytest
 
 from configs.project import Project
 from tasks.adapters.journal import Journal
+from tasks.adapters.refusals import RefusedFor, RefusedHour
 from tasks.monitoring import scan as scanning
 from tasks.monitoring.reference import kept_at
 from tasks.monitoring.scan import scan
@@ -22,8 +23,10 @@ from tests.outcomes.loans import DAY, START, project
 ROWS = 240
 """Answers an hour, in the four hours of a day that have any: each hour is a file."""
 OPEN = 4
+HOUR = DAY / 24
 WEEK = 7 * DAY
 NOW = START + 30 * DAY
+CONTRACT = Monitor.contract
 
 
 @pytest.fixture
@@ -153,6 +156,28 @@ def test_a_reference_of_another_contract_is_not_used(clone: Project) -> None:
     verdict = said(scan(Project(clone.root), "loans", NOW, Frame(answered(NOW - DAY))), Monitor.inputs)
     assert verdict.answer is Answer.unknown
     assert "counted for contract version 1, and version 2 is asked for" in verdict.text
+
+
+def turned_away(rows: int, hours: float = 3) -> RefusedHour:
+    why = RefusedFor(field="income", reason="type", rows=rows)
+    return RefusedHour(hour=NOW - hours * HOUR, contract_version=1, rows=rows, reasons=(why,))
+
+
+def test_a_feed_that_breaks_its_contract_wholly_is_broken_data(clone: Project) -> None:
+    """Nothing of it is in the log: only what the gateway counted tells."""
+    verdict = said(scan(clone, "loans", NOW, Frame(answered(NOW - DAY).head(0)), refused=[turned_away(50)]), CONTRACT)
+    assert (verdict.answer, verdict.cause) == (Answer.alarm, "income")
+    assert verdict.text.startswith("50 rows of the last 24 hours broke the contract and were refused, 0 were answered")
+
+
+@pytest.mark.parametrize(
+    ("refused", "answer"), [(OPEN * ROWS, Answer.clear), (OPEN * ROWS + 1, Answer.alarm)], ids=["half", "most"]
+)
+def test_a_few_refused_rows_are_the_senders_to_mend(clone: Project, refused: int, answer: Answer) -> None:
+    findings = scan(clone, "loans", NOW, Frame(answered(NOW - DAY)), refused=[turned_away(refused)])
+    assert said(findings, CONTRACT).answer is answer
+    earlier = scan(clone, "loans", NOW, Frame(answered(NOW - DAY)), refused=[turned_away(refused, hours=26)])
+    assert said(earlier, CONTRACT).answer is Answer.clear
 
 
 def test_a_kept_hour_that_cannot_be_read_is_counted_again(clone: Project, caplog: pytest.LogCaptureFixture) -> None:

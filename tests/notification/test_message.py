@@ -57,6 +57,19 @@ def test_what_was_held_back_is_said() -> None:
     assert "What was done: nothing more is done without a person; `retrain` was held back" in told
 
 
+def test_nothing_is_told_as_done_that_no_run_has_done() -> None:
+    decided = {
+        "retrain": "a training was decided on, and has not begun",
+        "roll_back": "to put the champion before it back was decided on, and has not been done",
+    }
+    for action, words in decided.items():
+        undone = incident(action=action, run=None)
+        assert f"What was done: {words}\n" in body(undone, "opened", "docs/runbook.md")
+        assert f"| {action} (not done yet) |" in incident_table([undone])
+    fallen = incident(action="roll_back", run=None, monitor="rollout")
+    assert "What was done: version 7 answers nobody any more" in body(fallen, "opened", "docs/runbook.md")
+
+
 def test_every_alert_finds_its_section_in_the_runbook() -> None:
     headings = {
         line.removeprefix("### ").strip()

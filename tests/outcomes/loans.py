@@ -1,7 +1,8 @@
 """A small case whose labels come late: loans, and whether they were paid back; with a log of answers in memory."""
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,10 @@ class Log:
 
     def add(self, *rows: dict[str, Any]) -> None:
         self.rows += rows
+
+    def rows_by_day(self, first: date, last: date) -> Mapping[date, int]:
+        days = Counter(row["answered_at"].date() for row in self.rows)
+        return {day: rows for day, rows in days.items() if first <= day <= last}
 
     def batches(self, start: datetime, end: datetime, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         found = [row for row in self.rows if start <= row["answered_at"] < end]

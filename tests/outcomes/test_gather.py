@@ -2,12 +2,14 @@
 
 import os
 import sqlite3
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -24,6 +26,18 @@ from tests.outcomes.loans import DAY, HOUR, START, Log, answer, label_file, proj
 
 NOON = START + 12 * HOUR
 Row = tuple[str, datetime, Any, datetime]
+
+
+class Watched(Log):
+    """A log that knows which windows of it were read."""
+
+    def __init__(self, *rows: dict[str, Any]) -> None:
+        super().__init__(*rows)
+        self.read: list[tuple[datetime, datetime]] = []
+
+    def batches(self, start: datetime, end: datetime, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        self.read.append((start, end))
+        return super().batches(start, end, columns)
 
 
 @pytest.fixture
@@ -248,6 +262,47 @@ def test_rows_that_reach_the_log_late_are_found(loans: Project, log: Log) -> Non
     gather(loans, "loans", START + DAY, log)
     log.add(answer(7, NOON + 5 * HOUR))
     assert gather(loans, "loans", START + 2 * DAY, log).predictions == 1
+
+
+def test_rows_that_reach_the_log_weeks_late_get_their_labels_and_other_days_are_not_read_again(loans: Project) -> None:
+    """A host whose store of predictions was away for weeks: its segments wait, and land when it is back."""
+    log = Watched(answer(0, NOON))
+    for days in range(1, 31):
+        log.add(answer(100 + days, START + days * DAY))
+        gather(loans, "loans", START + days * DAY + HOUR, log)
+    log.add(answer(1, NOON + HOUR), answer(0, NOON))
+    tell(loans, "a", paid(0, True, NOON + 2 * DAY), paid(1, False, NOON + 2 * DAY))
+    log.read.clear()
+    gathered = gather(loans, "loans", START + 31 * DAY, log)
+    assert (gathered.predictions, gathered.joined, gathered.orphans, gathered.repeated) == (1, 2, 0, 0)
+    assert (known(loans)["r0"], known(loans)["r1"]) == (1.0, 0.0)
+    assert log.read == [(START, START + DAY)]
+
+    log.read.clear()
+    log.add(answer(2, START + 31 * DAY + HOUR))
+    assert gather(loans, "loans", START + 32 * DAY, log).predictions == 1
+    assert log.read == [(START + 31 * DAY, START + 32 * DAY)], "what came twice was read once"
+
+
+def test_a_day_that_was_not_over_is_read_again_when_it_has_more_rows(loans: Project, log: Log) -> None:
+    assert gather(loans, "loans", NOON + HOUR, log).predictions == 1
+    assert gather(loans, "loans", NOON + 2 * HOUR, log).predictions == 1
+    assert gather(loans, "loans", START + 2 * DAY, log).predictions == 1
+    assert sorted(known(loans)) == ["r0", "r1", "r2"]
+
+
+def test_outcomes_last_as_long_as_the_log_they_are_made_of(tmp_path: Path) -> None:
+    loans = project(tmp_path, label_file(tmp_path), serving={"log": {"retention_days": 30}})
+    tell(loans, "a", paid(0, True, NOON + DAY))
+    log = Watched(answer(0, NOON), answer(1, NOON + DAY))
+    gather(loans, "loans", START + 30 * DAY, log)
+    assert known(loans) == {"r0": 1.0, "r1": None}
+    log.read.clear()
+    for days in (31, 32, 33):  # what nobody names any more goes with the next run
+        gather(loans, "loans", START + days * DAY, log)
+    assert log.read == [], "what the log will remove is not read again"
+    assert known(loans) == {}
+    assert list((Shelf(loans, "loans").folder / "table").rglob("*.parquet")) == []
 
 
 def test_a_row_without_event_time_takes_its_entitys_nearest_event(loans: Project) -> None:

@@ -3,8 +3,8 @@
 import multiprocessing
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from itertools import count
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -57,6 +57,18 @@ def run_folder(project: Project, version: str) -> Path:
     entry = Registry(project).version("bikes", version)
     assert entry
     return project.stores / "artifacts/bikes" / entry.run_id / "artifacts"
+
+
+@contextmanager
+def refusing(project: Project, table: str) -> Iterator[None]:
+    """A registry whose database takes no write of a table."""
+    with closing(sqlite3.connect(project.stores / "mlflow.db")) as database:
+        for write in ("INSERT", "UPDATE"):
+            stop = f"CREATE TRIGGER no_{write} BEFORE {write} ON {table} BEGIN SELECT RAISE(ABORT, 'gone'); END"
+            database.execute(stop)
+        yield
+        for write in ("INSERT", "UPDATE"):
+            database.execute(f"DROP TRIGGER no_{write}")
 
 
 Dies = Callable[..., None]

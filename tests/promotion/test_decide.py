@@ -12,17 +12,19 @@ from tasks.errors import (
     AnswersDiffer,
     ArtifactAltered,
     ArtifactMissing,
+    DecidedNotDone,
     DecisionUnexplained,
     NotApprovable,
     NothingToRollBackTo,
+    NotServing,
 )
-from tasks.promotion.decide import Desk, Why, decide, expire, roll_back
+from tasks.promotion.decide import Why, decide, expire, roll_back
 from tasks.promotion.policy import approval_by_policy
 from tasks.promotion.register import known_version
 from tasks.records import Event, Status
 from tests.conftest import ASKED, Answer, change_params
 
-from .conftest import Dies, aliases, events, last_event, run_folder, standing, stored_model
+from .conftest import Dies, aliases, events, last_event, refusing, run_folder, standing, stored_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bikes")]
 
@@ -130,8 +132,8 @@ def test_an_unknown_version_is_refused_naming_those_that_wait(succession: Projec
 def test_without_any_model_there_is_nothing_to_decide_on(clone: Project, answer: Answer) -> None:
     with pytest.raises(NotApprovable, match=r"it does not exist\. No version waits"):
         decide(clone, answer("1"))
-    with pytest.raises(NothingToRollBackTo, match="no retired champion"):
-        roll_back(clone, "bikes", WORSE)
+    with pytest.raises(NotServing, match=r"Version 1 of `bikes` cannot be rolled back: it does not exist\..*: none\."):
+        roll_back(clone, "bikes", "1", WORSE)
 
 
 def test_only_approvers_approve_or_reject_where_a_place_names_them(succession: Project, answer: Answer) -> None:
@@ -179,7 +181,7 @@ def test_only_approvers_roll_back_where_a_place_names_them(succession: Project) 
     local = succession.root / "configs/places/local.yaml"
     local.write_text(local.read_text() + "approvers: [linus]\n")
     with pytest.raises(NotApprovable, match=r"`Grace` may not decide here; approvers are linus"):
-        roll_back(Project(succession.root), "bikes", WORSE)
+        roll_back(Project(succession.root), "bikes", "2", WORSE)
     assert aliases(succession)["champion"] == "2"
 
 
@@ -196,7 +198,7 @@ def test_a_version_superseded_by_a_newer_challenger_cannot_be_approved(successio
 
 
 def test_a_rollback_puts_the_retired_back_and_marks_the_one_that_leaves(succession: Project) -> None:
-    done = roll_back(succession, "bikes", WORSE)
+    done = roll_back(succession, "bikes", "2", WORSE)
     assert (done.version, done.status) == ("1", Status.champion)
     assert aliases(succession) == {"champion": "1", "challenger": "3"}
     assert standing(succession) == {"1": "champion", "2": "rolled back", "3": "awaiting approval"}
@@ -207,21 +209,31 @@ def test_a_rollback_puts_the_retired_back_and_marks_the_one_that_leaves(successi
 
 def test_rollbacks_go_back_one_champion_at_a_time_until_none_is_left(succession: Project, answer: Answer) -> None:
     decide(succession, answer("3"))
-    roll_back(succession, "bikes", WORSE)
+    roll_back(succession, "bikes", "3", WORSE)
     assert aliases(succession) == {"champion": "2", "retired": "1"}
     assert standing(succession) == {"1": "retired", "2": "champion", "3": "rolled back"}
-    roll_back(succession, "bikes", WORSE)
+    roll_back(succession, "bikes", "2", WORSE)
     assert aliases(succession) == {"champion": "1"}
     assert standing(succession) == {"1": "champion", "2": "rolled back", "3": "rolled back"}
     with pytest.raises(NothingToRollBackTo, match="no retired champion to go back to"):
-        roll_back(succession, "bikes", WORSE)
+        roll_back(succession, "bikes", "1", WORSE)
     assert aliases(succession) == {"champion": "1"}
+
+
+@pytest.mark.parametrize(
+    ("version", "said"), [("1", "it is retired"), ("3", "it is awaiting approval"), ("9", "exist")]
+)
+def test_a_version_that_answers_nobody_cannot_be_rolled_back(succession: Project, version: str, said: str) -> None:
+    before = (aliases(succession), standing(succession), events(succession))
+    with pytest.raises(NotServing, match=rf"{said}.*\. Nothing was changed\. Those that can be: 2 \(champion\)\."):
+        roll_back(succession, "bikes", version, WORSE)
+    assert (aliases(succession), standing(succession), events(succession)) == before
 
 
 def test_a_version_judged_against_a_champion_that_left_must_be_judged_again(
     succession: Project, answer: Answer
 ) -> None:
-    roll_back(succession, "bikes", Why(by="Grace", reason="nonsense", at=ASKED + timedelta(days=13)))
+    roll_back(succession, "bikes", "2", Why(by="Grace", reason="nonsense", at=ASKED + timedelta(days=13)))
     with pytest.raises(NotApprovable, match=r"judged against champion 2, and 1 serves now; train again"):
         decide(succession, answer("3", at=ASKED + timedelta(days=14)))
     assert aliases(succession)["champion"] == "1"
@@ -229,7 +241,7 @@ def test_a_version_judged_against_a_champion_that_left_must_be_judged_again(
 
 
 def test_a_version_that_was_rolled_back_cannot_be_approved_again(succession: Project, answer: Answer) -> None:
-    roll_back(succession, "bikes", WORSE)
+    roll_back(succession, "bikes", "2", WORSE)
     with pytest.raises(NotApprovable, match="it is rolled back"):
         decide(succession, answer("2"))
 
@@ -271,13 +283,13 @@ def test_an_altered_retired_model_refuses_the_rollback(succession: Project) -> N
     path.write_bytes(path.read_bytes()[:-1])
     before = (aliases(succession), standing(succession), events(succession))
     with pytest.raises(ArtifactAltered, match="is not the file that was recorded"):
-        roll_back(succession, "bikes", WORSE)
+        roll_back(succession, "bikes", "2", WORSE)
     assert (aliases(succession), standing(succession), events(succession)) == before
 
 
 @pytest.mark.parametrize(
     "death",
-    [(Desk, "switch", 1), (Registry, "move_alias", 2)],
+    [(Registry, "move_alias", 1), (Registry, "move_alias", 2)],
     ids=["before the switch", "in the middle of the switch"],
 )
 def test_an_approval_killed_between_intent_and_done_is_finished_by_the_next_decision(
@@ -295,14 +307,14 @@ def test_an_approval_killed_between_intent_and_done_is_finished_by_the_next_deci
 
 
 def test_an_approval_killed_after_the_switch_is_written_once(succession: Project, answer: Answer, dies: Dies) -> None:
-    dies(partial(decide, succession, answer("3")), Desk, "record", 2)
+    dies(partial(decide, succession, answer("3")), History, "append", 2)
     assert aliases(succession) == {"champion": "3", "retired": "2"}
     assert expire(succession, "bikes", LATER) == []
     assert events(succession)[-2:] == [("approving", "3"), ("approved", "3")]
 
 
 def test_an_approval_killed_before_its_intent_never_happened(succession: Project, answer: Answer, dies: Dies) -> None:
-    dies(partial(decide, succession, answer("3")), Desk, "record")
+    dies(partial(decide, succession, answer("3")), History, "append")
     assert expire(succession, "bikes", ASKED) == []
     assert aliases(succession) == {"champion": "2", "challenger": "3", "retired": "1"}
     assert standing(succession)["3"] == "awaiting approval"
@@ -312,14 +324,43 @@ def test_an_approval_killed_before_its_intent_never_happened(succession: Project
 def test_a_rollback_killed_anywhere_is_finished_by_the_next_decision(
     succession: Project, dies: Dies, what: str, nth: int
 ) -> None:
-    dies(partial(roll_back, succession, "bikes", WORSE), Registry, what, nth)
+    dies(partial(roll_back, succession, "bikes", "2", WORSE), Registry, what, nth)
     assert last_event(succession).what == "rolling back"
     assert expire(succession, "bikes", ASKED) == []
     assert aliases(succession) == {"champion": "1", "challenger": "3"}
     assert standing(succession) == {"1": "champion", "2": "rolled back", "3": "awaiting approval"}
     assert events(succession)[-2:] == [("rolling back", "1"), ("rolled back", "1")]
-    with pytest.raises(NothingToRollBackTo, match="no retired champion"):
-        roll_back(succession, "bikes", WORSE)
+
+
+def test_a_rollback_that_fails_in_the_middle_says_that_it_is_decided(succession: Project) -> None:
+    with (
+        refusing(succession, "registered_model_aliases"),
+        pytest.raises(
+            DecidedNotDone, match=r"Decided and kept .*: `rolling back` version 1 instead of 2; who answers may"
+        ),
+    ):
+        roll_back(succession, "bikes", "2", WORSE)
+    assert (aliases(succession)["champion"], last_event(succession).what) == ("2", "rolling back")
+    assert roll_back(succession, "bikes", "2", WORSE).version == "1"
+    assert aliases(succession) == {"champion": "1", "challenger": "3"}
+
+
+@pytest.mark.parametrize(
+    ("holder", "what", "nth"),
+    [(History, "append", 1), *[(Registry, "move_alias", n) for n in (1, 2)], *[(Registry, "tag", n) for n in (1, 2)]],
+)
+def test_a_rollback_that_was_killed_and_is_run_again_takes_nobody_else_away(  # noqa: PLR0917
+    succession: Project, answer: Answer, dies: Dies, holder: type, what: str, nth: int
+) -> None:
+    decide(succession, answer("3"))
+    again = partial(roll_back, succession, "bikes", "3", WORSE)
+    dies(again, holder, what, nth)
+    for _ in range(2):
+        assert again().version == "2"
+        assert aliases(succession) == {"champion": "2", "retired": "1"}
+        assert standing(succession) == {"1": "retired", "2": "champion", "3": "rolled back"}
+    assert events(succession)[-2:] == [("rolling back", "2"), ("rolled back", "2")]
+    assert [event for event, _ in events(succession)].count("rolled back") == 1
 
 
 @pytest.mark.parametrize(("what", "nth"), [("move_alias", 1), ("tag", 2)])

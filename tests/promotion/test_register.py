@@ -271,7 +271,7 @@ def test_an_order_puts_the_champion_beside_it(succession: Project) -> None:
 
 
 def test_an_order_follows_a_rollback(succession: Project) -> None:
-    roll_back(succession, "bikes", Why(by="Grace", reason="nonsense", at=ASKED))
+    roll_back(succession, "bikes", "2", Why(by="Grace", reason="nonsense", at=ASKED))
     place_order(succession, "bikes", AS_OF)
     assert ChampionRef.read(succession.files("bikes").champion_record).version == "1"
 

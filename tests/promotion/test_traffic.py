@@ -54,6 +54,15 @@ def test_sharing_as_it_is_already_changes_nothing_and_is_written_once(succession
     assert events(succession) == written
 
 
+def test_a_share_killed_after_it_was_written_is_given_by_the_next_decision(succession: Project, dies: Dies) -> None:
+    dies(partial(share, succession), Registry, "set_traffic")
+    assert (last_event(succession).what, Registry(succession).traffic("bikes")) == ("traffic", NOTHING)
+    assert expire(succession, "bikes", ASKED) == []
+    assert Registry(succession).traffic("bikes") == TENTH
+    assert share(succession) == TENTH
+    assert [what for what, _ in events(succession)].count("traffic") == 1, "asked for again, it is not decided twice"
+
+
 def test_the_next_challenger_starts_without_a_share(succession: Project) -> None:
     share(succession, share=0.5, shadow=True)
     registry = Registry(succession)
@@ -67,7 +76,7 @@ def test_a_promoted_challenger_leaves_no_share_behind(succession: Project, answe
     share(succession)
     decide(succession, answer("3", at=WHY.at))
     assert Registry(succession).traffic("bikes") == NOTHING
-    roll_back(succession, "bikes", WHY)
+    roll_back(succession, "bikes", "3", WHY)
     assert Registry(succession).traffic("bikes") == NOTHING
 
 
@@ -130,17 +139,6 @@ def test_a_share_is_between_nothing_and_all(succession: Project, wrong: float) -
     with pytest.raises(ValueError, match="share"):
         share(succession, share=wrong)
     assert last_event(succession).what != "traffic"
-
-
-def test_a_share_killed_before_the_registry_had_it_is_in_the_history_and_can_be_asked_for_again(
-    succession: Project, dies: Dies
-) -> None:
-    dies(partial(share, succession), Registry, "set_traffic")
-    assert last_event(succession).what == "traffic"
-    assert Registry(succession).traffic("bikes") == NOTHING
-    assert expire(succession, "bikes", ASKED) == [], "other decisions go on"
-    assert share(succession) == TENTH
-    assert [what for what, _ in events(succession)[-2:]] == ["traffic", "traffic"]
 
 
 def test_the_command_shares_shows_and_keeps_what_was_not_asked_for(succession: Project) -> None:

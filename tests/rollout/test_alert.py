@@ -5,9 +5,11 @@ from datetime import timedelta
 import pytest
 
 from configs.project import Project
+from tasks.adapters.history import History
 from tasks.adapters.incidents import Incidents
 from tasks.errors import DecisionUnexplained
-from tasks.promotion.decide import Desk, Why, roll_back
+from tasks.promotion.decide import roll_back
+from tasks.records import Event
 from tasks.rollout.alert import alert
 from tasks.triage.block import acknowledge, close
 from tasks.triage.errors import ClosesByItself
@@ -35,7 +37,7 @@ def test_a_stopped_rollout_is_an_incident_once_and_the_channels_are_told_once(ap
 
 def test_a_rollback_from_the_command_line_is_shown_and_a_person_closes_it(approved: Project) -> None:
     signed = ("--by", "Grace", "--reason", "complaints from downtown")
-    assert "2 is champion" in told(approved, "rollback", "bikes", *signed)
+    assert "2 is champion" in told(approved, "rollback", "3", "--case", "bikes", *signed)
     shown = told(approved, "incidents")
     assert "1 bikes rollout: version 3 roll_back (stopped rollout), open" in shown
     assert "complaints from downtown (decided by Grace)" in shown
@@ -48,13 +50,14 @@ def test_a_rollback_from_the_command_line_is_shown_and_a_person_closes_it(approv
 
 
 def test_the_next_promotion_closes_it(approved: Project) -> None:
-    roll_back(approved, "bikes", GRACE, champion=True)
+    roll_back(approved, "bikes", "2", GRACE)
     first = alert(approved, "bikes", AT)
     assert [each.version for each in first] == ["3", "2"]
-    later = Why("Ada", "a new one", GRACE.at + timedelta(days=1))
-    Desk(approved, "bikes").record("approved", "4", later, before="1")
-    closed = alert(approved, "bikes", later.at)
-    assert {(each.version, each.closed_at) for each in closed} == {("3", later.at), ("2", later.at)}
+    later = GRACE.at + timedelta(days=1)
+    promoted = Event(case="bikes", at=later, what="approved", version="4", by="Ada", reason="a new one", before="1")
+    History(approved).append(promoted)
+    closed = alert(approved, "bikes", later)
+    assert {(each.version, each.closed_at) for each in closed} == {("3", later), ("2", later)}
     assert [each.moment for each in Incidents(approved).alerts()] == ["opened", "opened", "closed", "closed"]
 
 

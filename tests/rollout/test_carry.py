@@ -11,7 +11,7 @@ import yaml
 from configs.project import Project
 from tasks.adapters.history import History
 from tasks.adapters.registry import Registry
-from tasks.errors import ArtifactAltered, NotAnApprover, NotApprovable
+from tasks.errors import ArtifactAltered, DecidedNotDone, NotAnApprover, NotApprovable
 from tasks.promotion.decide import Desk, Why, decide, roll_back
 from tasks.promotion.register import known_version, register
 from tasks.promotion.traffic import set_traffic
@@ -21,7 +21,7 @@ from tasks.rollout.contract import breaking
 from tasks.rollout.errors import ContractDiffers, NothingRollsOut, NotInThisState, RolloutUnderWay, RolloutUnfit
 from tasks.rollout.shares import served
 from tests.conftest import AS_OF, ASKED, Answer, change_params
-from tests.promotion.conftest import Dies, aliases, events, standing, stored_model
+from tests.promotion.conftest import Dies, aliases, events, refusing, standing, stored_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bikes")]
 
@@ -126,7 +126,7 @@ def test_a_rolled_back_version_is_not_offered_again_by_itself(approved: Project,
 def test_a_rollback_by_hand_ends_the_rollout_and_leaves_the_champion(approved: Project) -> None:
     look(approved)
     look(approved)
-    assert roll_back(approved, "bikes", GRACE).version == "2"
+    assert roll_back(approved, "bikes", "3", GRACE).version == "2"
     assert (shared(approved), state(approved).standing, standing(approved)["3"]) == (
         (0, False),
         "stopped",
@@ -134,9 +134,36 @@ def test_a_rollback_by_hand_ends_the_rollout_and_leaves_the_champion(approved: P
     )
 
 
+def test_a_rollback_that_fails_in_the_middle_and_is_run_again_leaves_the_champion_alone(approved: Project) -> None:
+    look(approved)
+    look(approved)
+    with (
+        refusing(approved, "registered_model_tags"),
+        pytest.raises(
+            DecidedNotDone, match=r"gone\. Decided and kept .*: `rollout` version 3; .*`evergreen rollout bikes`"
+        ),
+    ):
+        roll_back(approved, "bikes", "3", GRACE)
+    assert (state(approved).standing, shared(approved)) == ("stopped", (0.25, 0)), "decided, and users still meet it"
+    for _ in range(2):
+        assert roll_back(approved, "bikes", "3", GRACE).version == "2"
+        assert (aliases(approved), shared(approved)) == ({"champion": "2", "retired": "1"}, (0, 0))
+        assert standing(approved) == {"1": "retired", "2": "champion", "3": "rolled back"}
+
+
+def test_a_champion_that_cannot_be_replaced_leaves_the_rollout_against_it_alone(approved: Project) -> None:
+    look(approved)
+    path = stored_model(approved, "1")
+    path.write_bytes(path.read_bytes() + b"x")
+    written = events(approved)
+    with pytest.raises(ArtifactAltered):
+        roll_back(approved, "bikes", "2", GRACE)
+    assert (events(approved), shared(approved)) == (written, (0, 1))
+
+
 def test_where_the_champion_itself_has_to_leave_the_rollout_against_it_ends_too(approved: Project) -> None:
     look(approved)
-    assert roll_back(approved, "bikes", GRACE, champion=True).version == "1"
+    assert roll_back(approved, "bikes", "2", GRACE).version == "1"
     assert aliases(approved) == {"champion": "1"}
     assert (state(approved).standing, shared(approved)) == ("stopped", (0, False))
     assert standing(approved) == {"1": "champion", "2": "rolled back", "3": "rolled back"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.rollout.draw import in_shadow, to_challenger
+from tasks.rollout.draw import each_to_challenger, in_shadow, to_challenger
 
 ROOT = Path(__file__).parents[2]
 IDS = [f"entity-{number}" for number in range(50_000)]
@@ -28,6 +28,13 @@ def test_the_share_of_entities_is_the_share_asked_for(share: float) -> None:
 def test_a_share_of_nothing_moves_nobody_and_a_share_of_all_moves_everybody() -> None:
     assert moved("bikes", 0.0) == set()
     assert moved("bikes", 1.0) == set(IDS)
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-19, *SHARES, 1 / 3, 1.0])
+@pytest.mark.parametrize("salt", ["bikes", "s" * 64])
+def test_many_are_drawn_as_each_of_them_would_be(salt: str, share: float) -> None:
+    units = [*IDS[:5000], "", "\udc80 half a pair", "ü"]
+    assert each_to_challenger(salt, units, share) == [to_challenger(salt, unit, share) for unit in units]
 
 
 def test_raising_the_share_only_adds_entities() -> None:

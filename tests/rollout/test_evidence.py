@@ -22,6 +22,9 @@ END = AT + timedelta(hours=1)
 EXPECTED = Expected(rows=100, disagreement=0.1, shift=0.0, scale=1.0, champion_loss=0.5, deviation=0.4)
 
 
+_OURS, _THEIRS = ("challenger", "3", 0.3), ("champion", "2", 0.5)
+
+
 def state(number: int, shadow: float = 1.0) -> Rollout:
     params = RolloutParams.model_validate({"steps": (0.5, 1.0), "shadow": {"share": shadow}})
     found = begin("3", "2", params, 0.5, AT)
@@ -57,7 +60,9 @@ def seen(
 ) -> Seen:
     answers = pd.DataFrame(rows, columns=COLUMNS)
     known = answers.assign(
-        label=answers["request_id"].str[1:].astype(int).map(labels or {}), labelled_at=answers["answered_at"]
+        label=answers["request_id"].str[1:].astype(int).map(labels or {}),
+        labelled_at=answers["answered_at"],
+        event_time=pd.NaT,
     )
     now = state(number, shadow)
     return Watched("bikes", Problem.binary, now, EXPECTED, **more).seen(
@@ -71,8 +76,41 @@ def test_in_the_shadow_the_same_row_is_compared() -> None:
     found = seen(1, rows, {1: 0.0, 2: 1.0})
     assert (found.rows, found.labels_here) == (2, 2)
     assert sorted(found.shifts) == pytest.approx([-0.2, 0.1])
-    assert sorted(found.losses) == pytest.approx(sorted([np.log(0.8 / 0.7), np.log(0.8 / 0.6)]))
+    assert sorted(found.pairs.losses) == pytest.approx(sorted([np.log(0.8 / 0.7), np.log(0.8 / 0.6)]))
     assert found.failed.tolist() == [0, 0, 1], "one of the champion's rows was not scored in the shadow"
+
+
+def test_each_pair_has_the_day_that_it_is_about_or_on_which_it_was_answered() -> None:
+    day = 24 * 3600
+    rows = [row(n, "champion", "2", 0.2) for n in (1, 2, 3)] + [row(n, "shadow", "3", 0.3) for n in (1, 2, 3)]
+    [first] = set(seen(1, rows, {1: 0.0, 2: 1.0}).pairs.days)
+    assert pd.Timestamp(first, unit="D").date() == AT.date()
+    later = {"received_at": AT + timedelta(seconds=day), "answered_at": AT + timedelta(seconds=day)}
+    rows = [row(1, "champion", "2", 0.2), row(2, "champion", "2", 0.2, **later)]
+    rows += [row(3, "challenger", "3", 0.3), row(4, "challenger", "3", 0.3, **later)]
+    answers = pd.DataFrame(rows, columns=COLUMNS)
+    known = answers.assign(label=1.0, labelled_at=answers["answered_at"], event_time=pd.NaT)
+    half = state(2)
+    period = Period(half.stage, AT, AT + timedelta(seconds=2 * day))
+    found = Watched("bikes", Problem.binary, half, EXPECTED).seen([period], answers, known)
+    assert found.pairs.days.tolist() == [first, first + 1]
+    assert len(found.pairs.losses) == 2
+    about = known.assign(event_time=AT - timedelta(days=3))
+    found = Watched("bikes", Problem.binary, half, EXPECTED).seen([period], answers, about)
+    assert found.pairs.days.tolist() == [first - 3, first - 3]
+
+
+def test_labels_of_the_shadow_tell_about_a_challenger_that_users_meet_already_its_answers_there_do_not() -> None:
+    shadow = state(1)
+    canary = following(shadow, (), END)
+    rows = [row(1, "champion", "2", 0.2), row(1, "shadow", "3", 0.6)]
+    later = [{**row(n, *who), "answered_at": END + timedelta(minutes=n)} for n, who in enumerate((_OURS, _THEIRS), 2)]
+    answers = pd.DataFrame([*rows, *later], columns=COLUMNS)
+    known = answers.assign(label=1.0, labelled_at=END + timedelta(hours=1), event_time=pd.NaT)
+    spans = [Period(shadow.stage, AT, END), Period(canary.stage, END, END + timedelta(hours=2))]
+    found = Watched("bikes", Problem.binary, canary, EXPECTED).seen(spans, answers, known)
+    assert found.pairs.losses == pytest.approx([np.log(0.2 / 0.6), np.log(0.5 / 0.3)])
+    assert (found.rows, len(found.shifts), found.labels_here) == (1, 1, 1)
 
 
 def test_in_the_shadow_a_request_would_have_taken_longer_by_what_its_scoring_takes_longer() -> None:
@@ -162,16 +200,16 @@ def test_evidence_comes_in_the_order_in_which_labels_became_known() -> None:
     arrived = [AT + timedelta(hours=h) for h in (9, 5, 5, 6)]
     now = state(2)
     found = Watched("bikes", Problem.binary, now, EXPECTED).seen(
-        [Period(now.stage, AT, END)], answers, answers.assign(label=1.0, labelled_at=arrived)
+        [Period(now.stage, AT, END)], answers, answers.assign(label=1.0, labelled_at=arrived, event_time=pd.NaT)
     )
-    assert found.losses == pytest.approx([np.log(0.5 / 0.1), np.log(0.5 / 0.9)])
+    assert found.pairs.losses == pytest.approx([np.log(0.5 / 0.1), np.log(0.5 / 0.9)])
 
 
 def test_costs_follow_the_matrix_of_the_case() -> None:
     costs = Costs(true_positive=-1, false_positive=1, false_negative=5, true_negative=0, threshold=0.3)
     assert row_costs(costs, np.array([0.3, 0.3, 0.29, 0.29]), np.array([1, 0, 1, 0.0])).tolist() == [-1, 1, 5, 0]
     rows = [row(1, "champion", "2", 0.2), row(1, "shadow", "3", 0.4)]
-    assert seen(1, rows, {1: 1.0}, costs=costs).costs.tolist() == [-6]
+    assert seen(1, rows, {1: 1.0}, costs=costs).pairs.costs.tolist() == [-6]
 
 
 @pytest.mark.parametrize(("share", "rows"), [(0.05, (19, 1)), (0.25, (3, 1)), (0.5, (1, 1)), (0.75, (1, 3))])

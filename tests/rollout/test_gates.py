@@ -10,7 +10,7 @@ import pytest
 from configs.case import Problem
 from configs.rollout import RolloutParams
 from tasks.rollout.arms import rows_per_arm, size_stated
-from tasks.rollout.evidence import Seen
+from tasks.rollout.evidence import Pairs, Seen
 from tasks.rollout.expected import Expected
 from tasks.rollout.gates import Gates
 from tasks.rollout.stages import begin, following
@@ -40,8 +40,7 @@ def equal() -> Seen:
         champion_seconds=draw.lognormal(-6, 0.5, ROWS),
         distances=np.abs(draw.normal(0, 0.05, ROWS)),
         shifts=draw.normal(0, 0.05, ROWS),
-        losses=draw.normal(0, 0.4, ROWS),
-        costs=draw.choice([-1.0, 0.0, 1.0], ROWS),
+        pairs=Pairs(losses=draw.normal(0, 0.4, ROWS), costs=draw.choice([-1.0, 0.0, 1.0], ROWS)),
         labels_here=ROWS,
     )
 
@@ -71,8 +70,8 @@ def share(of: float) -> np.ndarray:
         ("disagreement", 1, {"distances": 3 * equal().distances}),
         ("shift", 2, {"shifts": equal().shifts + 0.15}),
         ("shift", 2, {"shifts": equal().shifts - 0.15}),
-        ("loss", 2, {"losses": equal().losses + 0.05}),
-        ("value", 2, {"costs": equal().costs * 0.5 + 0.2}),
+        ("loss", 2, {"pairs": replace(equal().pairs, losses=equal().pairs.losses + 0.05)}),
+        ("value", 2, {"pairs": replace(equal().pairs, costs=equal().pairs.costs * 0.5 + 0.2)}),
     ],
 )
 def test_each_rule_refuses_what_it_is_there_for(rule: str, number: int, worse: dict[str, Any]) -> None:
@@ -85,13 +84,35 @@ def test_a_shift_that_hours_differ_by_anyway_is_not_held_against_the_challenger(
     assert failed(replace(found, expected=EXPECTED.model_copy(update={"wavering": 0.1})), seen) == []
 
 
+@pytest.mark.parametrize(("rule", "array"), [("loss", "losses"), ("value", "costs")])
+def test_one_bad_day_is_not_held_against_a_challenger_whose_days_differ(rule: str, array: str) -> None:
+    found = gates(costs={"false_negative": 3})
+    harm = replace(equal().pairs, **{array: getattr(equal().pairs, array) * 0.5 + 0.2})
+    differing = replace(found, expected=EXPECTED.model_copy(update={f"{array[:4]}_between_days": 0.2}))
+    one_day = replace(equal(), pairs=replace(harm, days=np.zeros(ROWS, dtype=np.int64)))
+    many_days = replace(equal(), pairs=replace(harm, days=np.arange(ROWS) // 100))
+    assert failed(found, one_day) == [rule], "nothing is known of days"
+    assert failed(differing, one_day) == []
+    assert failed(differing, many_days) == [rule]
+
+
+def test_not_worse_has_to_be_proven_for_days_that_differ_too() -> None:
+    found = gates(canary={"labels": 100}, margin=0.2)
+    differing = replace(found, expected=EXPECTED.model_copy(update={"loss_between_days": 0.1}))
+    one_day, many_days = (
+        replace(equal(), pairs=replace(equal().pairs, days=np.arange(ROWS) // rows)) for rows in (ROWS, 100)
+    )
+    assert [reason.rule for reason in differing.reasons(one_day) if reason.inconclusive] == ["not worse"]
+    assert all(reason.passed for reason in differing.reasons(many_days))
+
+
 def test_a_fallback_that_the_champion_needs_too_is_not_held_against_the_challenger() -> None:
     seen = replace(equal(), fell_back=share(0.1), champion_fell_back=0.1)
     assert failed(gates(), seen) == []
 
 
 def test_without_labels_nothing_is_said_of_the_loss_and_the_stage_waits_where_labels_are_wanted() -> None:
-    seen = replace(equal(), losses=np.empty(0), costs=np.empty(0), labels_here=0)
+    seen = replace(equal(), pairs=Pairs(), labels_here=0)
     assert all(reason.passed for reason in gates().reasons(seen))
     waits = [reason.rule for reason in gates(canary={"labels": 100}).reasons(seen) if reason.inconclusive]
     assert waits == ["not worse", "labels"]
@@ -99,7 +120,7 @@ def test_without_labels_nothing_is_said_of_the_loss_and_the_stage_waits_where_la
 
 def test_where_labels_are_wanted_not_worse_has_to_be_proven() -> None:
     found = gates(canary={"labels": 100}, margin=0.2)
-    few = replace(equal(), losses=equal().losses[:200], labels_here=200)
+    few = replace(equal(), pairs=Pairs(losses=equal().pairs.losses[:200]), labels_here=200)
     assert [reason.rule for reason in found.reasons(few) if reason.inconclusive] == ["not worse"]
     assert all(reason.passed for reason in found.reasons(equal()))
 
@@ -118,7 +139,7 @@ def test_an_ab_test_says_its_size_before_it_begins_and_judges_nothing_until_then
     champion, better = draw.normal(0.5, 0.45, 9000), draw.normal(0.45, 0.45, 9000)
 
     def ruling(side: np.ndarray, rows: int) -> tuple[bool, bool]:
-        seen = replace(equal(), arms=(champion[:rows], side[:rows]))
+        seen = replace(equal(), pairs=Pairs(arms=(champion[:rows], side[:rows])))
         [reason] = [r for r in found.reasons(seen) if r.rule == "A/B"]
         return reason.passed, reason.inconclusive
 

@@ -176,7 +176,7 @@ def test_no_more_problems_are_told_than_anyone_reads() -> None:
     with pytest.raises(ContractBroken) as refused:
         checked(EVERYTHING, *[{**GOOD, "truth": 1, "whole": "x"}] * 400)
     assert len(refused.value.problems) == AT_MOST
-    assert refused.value.problems[-1] == RowProblem(49, "truth", "`truth` is 1, expected true or false")
+    assert refused.value.problems[-1] == RowProblem(49, "truth", "`truth` is 1, expected true or false", "type")
     assert str(refused.value).endswith("and 95 more")
 
 
@@ -185,7 +185,7 @@ def test_partial_gives_the_good_rows_with_their_places_and_the_problems_of_the_o
     rows, positions, problems = CHECKERS["everything"].check(asked)
     assert rows == checked(EVERYTHING, GOOD, {**GOOD, "whole": 8})
     assert positions == [0, 2]
-    assert problems == [RowProblem(1, "truth", "`truth` is 1, expected true or false")]
+    assert problems == [RowProblem(1, "truth", "`truth` is 1, expected true or false", "type")]
 
 
 def test_partial_tells_at_least_one_problem_of_each_refused_row() -> None:
@@ -307,3 +307,24 @@ def test_a_contract_of_one_feature_is_checked_too() -> None:
     case = EVERYTHING.model_dump() | {"contract": {"version": 1, "columns": columns}}
     rows, _, _ = Checker(Case.model_validate(case)).check(Asked(records=[{"x": 1}, {"x": 2}], count=2))
     assert rows.columns == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("case", [FLIGHTS, BIKES, EVERYTHING], ids=lambda case: case.name)
+def test_numbers_are_the_columns_as_a_model_takes_them(case: Case) -> None:
+    random = Random(11)
+    rows = checked(case, *[good_row(random, case) for _ in range(200)])
+    assert rows.numbers
+    for place, numbers in rows.numbers.items():
+        assert numbers.tobytes() == np.array(rows.columns[place], np.float64).tobytes()
+
+
+@pytest.mark.parametrize("value", [2**53, 2**53 + 1, 10**30, 10**400])
+def test_a_whole_number_that_is_rounded_keeps_the_promise_among_many_as_it_does_alone(value: int) -> None:
+    row = {**GOOD, "number_gaps": value, "whole_gaps": None}
+    alone = outcome(CHECKERS["everything"], Asked(records=[row], count=1))
+    among = outcome(CHECKERS["everything"], Asked(records=[row, GOOD], count=2))
+    if isinstance(alone, tuple):
+        rows, _, _ = CHECKERS["everything"].check(Asked(records=[row, GOOD], count=2))
+        assert alone == (repr(rows.take([0])), None, [])
+    else:
+        assert alone == among

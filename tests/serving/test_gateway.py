@@ -346,7 +346,7 @@ def test_a_new_champion_and_its_rollback_lose_no_request(
         load.await_version("2")
         decide(own.project, answer("3"))
         load.await_version("3")
-        roll_back(own.project, "bikes", WHY)
+        roll_back(own.project, "bikes", "3", WHY)
         load.await_version("2")
     assert {status for status, _ in load.answers} == {200}
     ids = {found["request_id"] for _, found in load.answers}
@@ -484,6 +484,24 @@ def test_with_keys_only_those_who_show_one_are_answered(
         found = [gateway.post("/predict/bikes", json=bike, headers=shown) for _ in range(20)]
         assert {answer.status_code for answer in found} == {200, 429}
         assert all("retry-after" in answer.headers for answer in found if answer.status_code == 429)
+
+
+def test_a_worker_with_all_it_should_hold_still_says_that_it_lives_and_what_it_counts(
+    bikes_in_succession: Path, tmp_path: Path, at_home: Callable[[Project], Project], bike: Row
+) -> None:
+    project = at_home(move_in(bikes_in_succession, tmp_path / "clone"))
+    with changed_place(project, "  limits: {in_flight: 1}\n"), running(Project(project.root)) as gateway:
+        address = httpx.URL(gateway.url)
+        with socket.create_connection((address.host, address.port or 80)) as slow:
+            slow.sendall(b"POST /predict/bikes HTTP/1.1\r\nhost: here\r\ncontent-length: 1000000\r\n\r\n{")
+            gateway.wait_for(
+                lambda: gateway.post("/predict/bikes", json=bike).status_code == 503, "a worker that is full", 10
+            )
+            assert [gateway.get(path).status_code for path in ("/v2/health/live", "/v2/health/ready", "/metrics")] == [
+                200,
+                200,
+                200,
+            ]
 
 
 def test_a_pipeline_without_a_plan_is_served_in_batches_with_the_same_answers(

@@ -5,7 +5,10 @@ import errno
 import logging
 import os
 import socket
+import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,13 +27,16 @@ from serving.connection import KEEP_ALIVE_SECONDS, Connection, close_idle_ones
 from serving.guard import Guard
 from serving.inference import Inference
 from serving.lane import MOST_BYTES, Lane
+from serving.ledger.compactor import Compactor
 from serving.ledger.header import logged_cases
 from serving.ledger.ledger import Ledger
 from serving.ledger.segment import read_frames
+from serving.ledger.store import Store
 from serving.metrics import Metrics
 from serving.pages import Page, Pages
 from serving.records import Reply, Rows
 from serving.served import Arm, Arms
+from tasks.adapters.refusals import read_refused
 
 ROOT = Path(__file__).parents[2]
 Answers = list[tuple[int, dict[bytes, bytes], Any]]
@@ -46,8 +52,8 @@ class Same:
     def __init__(self, *, immediate: bool = True) -> None:
         self.immediate = immediate
 
-    def score(self, rows: Rows) -> Sequence[float]:
-        return [144.0] * rows.count
+    def score(self, rows: Rows, positions: Sequence[int] | None = None) -> Sequence[float]:
+        return [144.0] * (rows.count if positions is None else len(positions))
 
     async def submit(self, rows: Rows) -> Sequence[float]:
         await asyncio.sleep(0.01)
@@ -75,7 +81,7 @@ class Stage:
         self.inference = Inference([case], self.ledger, self.metrics, max_rows=100)
         self.served = self.inference.desks["bikes"].served
         self.served.arms = Arms(Arm("7", Same()))
-        guard = Guard(Door(None), limits or GatewayLimits(), 1)
+        guard = Guard(Door(None), limits or GatewayLimits())
         application = Application(self.inference, cast("Pages", OnePage()), guard, None)
         self.lane = Lane(application, self.inference, guard)
         self.shorts = 0
@@ -182,6 +188,34 @@ def test_both_ways_refuse_in_the_same_words(stage: Stage, body: bytes, path: str
     stage.run(play)
 
 
+def test_what_is_refused_is_counted_by_reason(stage: Stage, bike: dict[str, Any]) -> None:
+    rows = [bike, {**bike, "season": "nowhere"}, {**bike, "humidity": None, "made_up": 1}]
+
+    async def play(client: Client) -> None:
+        found = [
+            *await client.ask(post(orjson.dumps(rows))),
+            *await client.ask(post(orjson.dumps({"rows": rows, "partial": True}))),
+            *await client.ask(post(b"{")),
+            *await client.ask(in_chunks(b"{")),
+        ]
+        assert [status for status, _, _ in found] == [422, 200, 400, 400]
+
+    started = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    stage.run(play)
+    Compactor(stage.folder, Store(str(stage.folder)), {}, lambda: datetime.now(UTC)).turn()
+    found = read_refused(str(stage.folder), "bikes", started, started + timedelta(hours=2))
+    assert sum(hour.rows for hour in found) == 3 + 2 + 1 + 1
+    reasons = Counter[tuple[str | None, str]]()
+    for hour in found:
+        reasons.update({(one.field, one.reason): one.rows for one in hour.reasons})
+    assert reasons == {
+        ("season", "value"): 2,
+        ("humidity", "missing"): 2,
+        (None, "unknown"): 2,
+        (None, "unreadable"): 2,
+    }
+
+
 def test_both_ways_give_the_same_answer_and_write_it_down(stage: Stage, bike: dict[str, Any]) -> None:
     body = orjson.dumps(bike)
 
@@ -262,14 +296,109 @@ def test_no_way_takes_more_than_a_place_allows(tmp_path: Path, bike: dict[str, A
     stage.run(play)
 
 
-def test_a_log_on_disk_before_the_answer_goes_the_long_way(tmp_path: Path, bike: dict[str, Any]) -> None:
+class Disk:
+    """A disk that confirms what it is given when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.confirms, self.asked = threading.Event(), 0
+        self._sync = os.fdatasync
+        monkeypatch.setattr(os, "fdatasync", self._confirm)
+
+    def _confirm(self, handle: int) -> None:
+        self.asked += 1
+        self.confirms.wait(20)
+        self._sync(handle)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+async def hears_nothing(client: Client) -> bool:
+    """Whether no answer comes for a moment."""
+    try:
+        await asyncio.wait_for(client.reader.read(1), 0.1)
+    except TimeoutError:
+        return True
+    return False
+
+
+def test_a_disk_confirms_all_answers_of_a_turn_together(tmp_path: Path, bike: dict[str, Any], disk: Disk) -> None:
+    stage = Stage(tmp_path, durability="answer", sync_ms=10_000)
+    body = orjson.dumps(bike)
+
+    async def play(client: Client) -> None:
+        assert (await client.ask(b"".join(post(body, f"r{n}") for n in range(30)), answers=0)) == []
+        assert await hears_nothing(client)
+        assert (stage.logged(), stage.metrics.in_flight) == ([f"r{n}" for n in range(30)], 30)
+        disk.confirms.set()
+        found = await client.ask(answers=30)
+        assert [answer["request_id"] for _, _, answer in found] == [f"r{n}" for n in range(30)]
+
+    stage.run(play)
+    assert (stage.shorts, stage.ledger.appended, disk.asked, stage.metrics.in_flight) == (30, 30, 1, 0)
+
+
+def test_what_need_not_be_on_disk_keeps_its_place_behind_what_must(
+    tmp_path: Path, bike: dict[str, Any], disk: Disk
+) -> None:
+    stage = Stage(tmp_path, durability="answer")
+    body = orjson.dumps(bike)
+    page = b"GET /here HTTP/1.1\r\nhost: x\r\n\r\n"
+
+    async def play(client: Client) -> None:
+        behind = page + post(body, "two") + in_chunks(body, "three") + post(body, "four")
+        await client.ask(post(body, "one"), post(b"{}"), behind, answers=0)
+        assert await hears_nothing(client)
+        disk.confirms.set()
+        found = await client.ask(answers=6)
+        told = [answer if answer == "here" else answer.get("request_id") for _, _, answer in found]
+        assert told == ["one", None, "here", "two", "three", "four"]
+        ((_, _, again),) = await client.ask(post(body, "five"))
+        assert again["request_id"] == "five"
+
+    stage.run(play)
+    assert stage.shorts == 3
+
+
+@pytest.mark.parametrize("when_full", ["refuse", "answer"])
+def test_what_the_disk_does_not_confirm_is_refused_or_counted_as_the_place_chose(
+    tmp_path: Path, bike: dict[str, Any], monkeypatch: pytest.MonkeyPatch, when_full: str
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    stage = Stage(tmp_path, durability="answer", when_full=when_full)
+    body = orjson.dumps(bike)
+
+    async def play(client: Client) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fdatasync", broken)
+            found = await client.ask(post(body, "one") + post(b"{}") + post(body, "two"), answers=3)
+        wanted = 503 if when_full == "refuse" else 200
+        assert [status for status, _, _ in found] == [wanted, 422, wanted]
+        assert (stage.ledger.unlogged, stage.ledger.sync_errors) == (0 if when_full == "refuse" else 2, 1)
+        while (await client.ask(post(body, "three")))[0][0] != 200:
+            await asyncio.sleep(0.05)
+
+    stage.run(play)
+
+
+def test_a_worker_that_ends_gives_the_answers_that_wait_for_the_disk(
+    tmp_path: Path, bike: dict[str, Any], disk: Disk
+) -> None:
     stage = Stage(tmp_path, durability="answer")
 
     async def play(client: Client) -> None:
-        assert (await client.ask(post(orjson.dumps(bike))))[0][0] == 200
+        await client.ask(post(orjson.dumps(bike)), answers=0)
+        stage.server.should_exit = True
+        await asyncio.sleep(1.5)
+        disk.confirms.set()
+        ((status, headers, _),) = await client.ask(answers=1)
+        assert (status, headers[b"connection"]) == (200, b"close")
 
     stage.run(play)
-    assert (stage.shorts, stage.ledger.appended) == (0, 1)
 
 
 def test_all_requests_of_a_turn_are_one_write(
@@ -374,6 +503,7 @@ def test_a_client_that_went_away_disturbs_nobody(stage: Stage, bike: dict[str, A
     async def play(client: Client) -> None:
         (connection,) = stage.server.server_state.connections
         connection.transport, kept = gone, connection.transport  # type: ignore[union-attr]
+        connection._unanswered = 1  # type: ignore[union-attr]
         connection.answer([b"HTTP/1.1 200 OK\r\n"], b"", last=True)  # type: ignore[union-attr]
         connection.transport = kept  # type: ignore[union-attr]
         assert (await client.ask(post(orjson.dumps(bike))))[0][0] == 200

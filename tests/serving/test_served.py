@@ -30,10 +30,10 @@ class Constant:
         self.immediate = immediate
         self._seconds = seconds
 
-    def score(self, rows: Rows) -> Sequence[float]:
+    def score(self, rows: Rows, positions: Sequence[int] | None = None) -> Sequence[float]:
         if isinstance(self._score, Exception):
             raise self._score
-        return [self._score] * rows.count
+        return [self._score] * (rows.count if positions is None else len(positions))
 
     async def submit(self, rows: Rows, *, patient: bool = False) -> Sequence[float]:
         await asyncio.sleep(self._seconds)
@@ -186,8 +186,9 @@ def test_an_unsure_answer_is_given_when_there_is_no_other(flights: Callable[...,
 class Unsure(Constant):
     """Sure of even rows only."""
 
-    def score(self, rows: Rows) -> Sequence[float]:
-        return [0.95 if int((entity or "e1")[1:]) % 2 == 0 else 0.55 for entity in rows.entities]
+    def score(self, rows: Rows, positions: Sequence[int] | None = None) -> Sequence[float]:
+        asked = rows if positions is None else rows.take(positions)
+        return [0.95 if int((entity or "e1")[1:]) % 2 == 0 else 0.55 for entity in asked.entities]
 
 
 def test_of_several_rows_only_the_unsure_ones_give_way(flights: Callable[..., Case]) -> None:

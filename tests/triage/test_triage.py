@@ -9,6 +9,7 @@ from configs.project import Project
 from tasks.adapters.incidents import Incidents
 from tasks.adapters.journal import Journal, Trained
 from tasks.errors import DecisionUnexplained
+from tasks.notification.message import body
 from tasks.promotion.decide import Why, roll_back
 from tasks.triage.block import acknowledge, refuse_blocked, unblock
 from tasks.triage.errors import NothingBlocked, TrainingBlocked
@@ -74,6 +75,7 @@ def test_a_loss_is_decided_on_once_and_written_down_with_its_reasons(served: Pro
 def test_the_next_hours_of_the_same_loss_wait_for_the_cool_down_within_one_incident(served: Project) -> None:
     say(served, "realised")
     first = decide(served)
+    Journal(served).act(first, "a run")
     say(served, "realised", at=LATER + HOUR)
     second = decide(served, LATER + HOUR)
     assert (second.action, second.held_back) == (Action.wait, Action.retrain)
@@ -83,6 +85,43 @@ def test_the_next_hours_of_the_same_loss_wait_for_the_cool_down_within_one_incid
     assert decide(served, LATER + 336 * HOUR).action is Action.retrain
     [incident] = Incidents(served).all("bikes")
     assert incident.alarms == 3
+
+
+def test_a_training_that_was_decided_on_and_never_began_is_made_good_once(served: Project) -> None:
+    say(served, "realised")
+    first = decide(served)  # who was to start it is killed here
+    for hours in (1, 2):
+        say(served, "realised", at=LATER + hours * HOUR)
+        later = decide(served, LATER + hours * HOUR)
+        assert (later.action, later.key, later.as_of) == (Action.retrain, first.key, LATER + hours * HOUR)
+        assert later.reasons[-1].endswith("never began")
+    [incident] = Incidents(served).all("bikes")
+    assert (incident.key, incident.undone) == (first.key, True)
+    assert "a training was decided on, and has not begun" in body(incident, "opened", "docs/runbook.md")
+
+    Journal(served).act(later, "a run")
+    say(served, "realised", at=LATER + 3 * HOUR)
+    held = decide(served, LATER + 3 * HOUR)
+    assert (held.action, held.held_back) == (Action.wait, Action.retrain)
+    assert "the last training began 1 h ago" in held.reasons[-1]
+
+
+def test_a_training_that_ended_is_not_made_again_although_nobody_noted_its_run(served: Project) -> None:
+    say(served, "realised")
+    decide(served)
+    Journal(served).note_training(Trained(case="bikes", run="a run", as_of=LATER, ruling="reject", version=None))
+    say(served, "realised", at=LATER + HOUR)
+    held = decide(served, LATER + HOUR)
+    assert "the last training began 1 h ago" in held.reasons[-1]
+
+
+def test_after_the_cool_down_a_training_is_another_one_whatever_became_of_the_last(served: Project) -> None:
+    for hours, same in ((335, True), (336, False)):
+        at = LATER + 400 * DAY * (not same)
+        say(served, "realised", at=at)
+        first = decide(served, at)
+        say(served, "realised", at=at + hours * HOUR)
+        assert (decide(served, at + hours * HOUR).key == first.key) is same
 
 
 def test_what_was_held_back_is_decided_on_anew_when_the_guard_is_gone(served: Project) -> None:
@@ -108,7 +147,7 @@ def test_a_loss_soon_after_the_promotion_goes_back_and_later_it_trains(served: P
 
 
 def test_who_came_back_by_a_rollback_was_not_promoted(served: Project) -> None:
-    roll_back(served, "bikes", Why("Ada", "complaints", PROMOTED + HOUR))
+    roll_back(served, "bikes", "2", Why("Ada", "complaints", PROMOTED + HOUR))
     say(served, "realised", at=PROMOTED + 2 * HOUR, version="1")
     assert decide(served, PROMOTED + 2 * HOUR).action is Action.retrain
 

@@ -105,6 +105,16 @@ def test_a_row_has_the_same_answer_alone_and_in_a_batch_of_any_size(ask: Ask) ->
         assert told.tobytes() == whole[: 5 * size].tobytes()
 
 
+def test_plans_that_share_what_was_made_of_rows_answer_as_each_would_alone() -> None:
+    models = [fitted(ask) for ask in (Ask(BOOSTING, "binary", SMALL), Ask(BOOSTING, "binary", SMALL, growers=5))]
+    shared, some = models[0].rows.take(range(300)), [*range(0, 300, 7)]
+    for _ in range(2):
+        for model in models:
+            alone = np.array(model.plan().score(models[0].rows.take(range(300))))
+            assert np.array(model.plan().score(shared)).tobytes() == alone.tobytes()
+            assert np.array(model.plan().score(shared, some)).tobytes() == alone[some].tobytes()
+
+
 def test_no_rows_have_no_answers() -> None:
     model = fitted(ASKED[0][0])
     assert model.plan().score(model.rows.take([])) == []

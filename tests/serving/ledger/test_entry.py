@@ -64,3 +64,11 @@ def test_an_entry_of_a_case_nobody_described_is_refused() -> None:
 def test_an_entry_with_columns_of_another_contract_is_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         decode_entry(bird("a"), {"birds": CASES["tides"]})
+
+
+def test_rows_that_two_models_answered_are_written_alike_in_both_entries() -> None:
+    rows = birds(200, weight=0.1, seen=None)
+    by_each = [bird("a", rows=rows, parts=[champion(score, count=200)]) for score in (0.25, 0.75)]
+    alone = bird("a", rows=birds(200, weight=0.1, seen=None), parts=[champion(0.75, count=200)])
+    assert by_each[1] == alone
+    assert [decode_entry(payload, CASES).rows for payload in by_each] == [rows, rows]

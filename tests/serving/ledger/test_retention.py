@@ -1,5 +1,6 @@
 """Days older than a case keeps are removed, and no others."""
 
+import os
 from datetime import timedelta
 
 import pytest
@@ -39,3 +40,14 @@ def test_a_day_removed_is_said(log: Log, caplog: pytest.LogCaptureFixture) -> No
     log.write("w0-1-000001", bird("a", NOON - timedelta(days=31)))
     log.compact()
     assert "birds: the predictions of 2026-01-29 were removed, being older than 30 days" in caplog.text
+
+
+def test_a_damaged_segment_is_kept_no_longer_than_any_row_that_may_be_in_it(log: Log) -> None:
+    log.retention_days = {"birds": 30, "tides": 400}
+    for age in (30, 31):
+        path = log.write(f"w0-1-{age:06d}", bird("a"))
+        path.write_bytes(path.read_bytes()[:40])
+        written = (NOON - timedelta(days=age)).timestamp()
+        os.utime(path, (written, written))
+    log.compact()
+    assert [path.name for path in (log.folder / "corrupt").iterdir()] == ["w0-1-000030.sealed"]

@@ -269,7 +269,7 @@ def test_who_answered_is_in_the_headers() -> None:
     ("error", "status", "code"),
     [
         (BadRequest("Why."), 400, "BAD_REQUEST"),
-        (ContractBroken([RowProblem(0, "x", "Why.")]), 400, "BAD_REQUEST"),
+        (ContractBroken([RowProblem(0, "x", "Why.", "value")]), 400, "BAD_REQUEST"),
         (NotAllowed(), 401, "UNAUTHENTICATED"),
         (NotFound("Why."), 404, "RESOURCE_DOES_NOT_EXIST"),
         (TooLarge("Why."), 413, "BAD_REQUEST"),

@@ -339,7 +339,7 @@ def test_who_answered_each_row_is_said_where_they_were_several() -> None:
 
 
 def test_a_refusal_is_one_sentence() -> None:
-    error: Refused = ContractBroken([RowProblem(0, "distance", "`distance` is 9, expected more")])
+    error: Refused = ContractBroken([RowProblem(0, "distance", "`distance` is 9, expected more", "value")])
     reply = oip.encode_error(error)
     assert (reply.status, reply.body) == (422, b'{"error":"row 0: `distance` is 9, expected more"}')
 

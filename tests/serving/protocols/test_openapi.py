@@ -187,7 +187,7 @@ def test_whatever_schemathesis_makes_of_the_document_is_answered(case: Any) -> N
 
 def test_answers_fit_their_schema() -> None:
     several = one_part([0.25, 0.75])
-    several.positions, several.refused = [0, 2], [RowProblem(1, None, "why")]
+    several.positions, several.refused = [0, 2], [RowProblem(1, None, "why", "unknown")]
     with_reasons = one_part([0.25])
     with_reasons.reasons = [[("distance", 0.1)]]
     for body, outcome in (

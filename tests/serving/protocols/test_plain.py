@@ -156,10 +156,12 @@ def test_one_row_in_a_list_is_answered_with_a_list() -> None:
 
 def test_a_partial_answer_says_which_rows_it_is_about_and_what_was_wrong_with_the_others() -> None:
     outcome = one_part([0.25, 0.75])
-    outcome.positions, outcome.refused = [0, 2], [RowProblem(1, "distance", "`distance` is 9, expected more")]
+    outcome.positions, outcome.refused = [0, 2], [RowProblem(1, "distance", "`distance` is 9, expected more", "value")]
     answer = said(asked([FLIGHT] * 3, b"partial=true"), outcome)
     assert [(row["row"], row["prediction"]) for row in answer["predictions"]] == [(0, 0), (2, 1)]
-    assert answer["refused"] == [{"row": 1, "field": "distance", "message": "`distance` is 9, expected more"}]
+    assert answer["refused"] == [
+        {"row": 1, "field": "distance", "message": "`distance` is 9, expected more", "reason": "value"}
+    ]
 
 
 def test_reasons_tell_the_value_that_was_sent_and_its_effect() -> None:
@@ -181,10 +183,10 @@ def test_a_refusal_has_a_word_for_programs_and_one_for_people() -> None:
 
 
 def test_a_broken_contract_is_told_row_by_row() -> None:
-    reply = plain.encode_error(ContractBroken([RowProblem(2, "distance", "`distance` is 9, expected more")]))
+    reply = plain.encode_error(ContractBroken([RowProblem(2, "distance", "`distance` is 9, expected more", "value")]))
     assert reply.status == 422
     assert orjson.loads(reply.body)["error"] == {
         "code": "contract_broken",
         "message": "row 2: `distance` is 9, expected more",
-        "problems": [{"row": 2, "field": "distance", "message": "`distance` is 9, expected more"}],
+        "problems": [{"row": 2, "field": "distance", "message": "`distance` is 9, expected more", "reason": "value"}],
     }

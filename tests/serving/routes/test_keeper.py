@@ -69,7 +69,7 @@ def test_an_approval_and_a_rollback_are_followed(served: Project, keeper: Keeper
     before = routes(served)
     promote(served, answer)
     settled(keeper, served, "3", None, "2")
-    roll_back(served, "bikes", WHY)
+    roll_back(served, "bikes", "3", WHY)
     settled(keeper, served, "2", None, "1")
     after = routes(served)
     assert before

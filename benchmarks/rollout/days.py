@@ -1,0 +1,139 @@
+"""How often a challenger is stopped while days differ from one another: simulated rollouts of a day a stage.
+
+    uv run python -m benchmarks.rollout.days [--runs 200]
+
+The challenger expects more positives than the champion. On days that have more it is better, on others worse; where the
+world lies on average decides which of the two is better in the long run. Both are judged on 14 days before, then the
+rollout begins: a day in the shadow, then a day each at 5, 25 and 50 %, 1,000 requests a day, looked at every six hours.
+What is expected, pairs and rules are the product's own; latencies and errors are left out.
+"""
+
+import argparse
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+
+from configs.case import Problem
+from configs.rollout import RolloutParams
+from tasks.evaluation.predictions import Floats
+from tasks.rollout.days import days_of
+from tasks.rollout.evidence import Pairs, Seen
+from tasks.rollout.expected import Expected, expected
+from tasks.rollout.gates import Gates
+from tasks.rollout.losses import loss_of, row_losses
+from tasks.rollout.pairs import days_of_pairs, matched
+from tasks.rollout.stages import begin, following
+
+AT = datetime(2026, 5, 4, tzinfo=UTC)
+A_DAY, EVALUATED, LOOKS = 1000, 14, 4
+SHARES = (0.0, 0.05, 0.25, 0.5)
+"""Of the shadow, and of each step of the canary."""
+APART = 0.6
+"""How much more likely the challenger holds a positive, in log odds."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Days that differ."""
+
+    centre: float
+    """By how much the log odds of all rows lie above what the champion expects, on an average day."""
+    spread: float
+    """Its standard deviation from day to day."""
+
+    def drawn(self, draw: np.random.Generator, days: int, start: datetime) -> pd.DataFrame:
+        """Rows in the columns of an evaluation: `event_time`, `label`, `champion`, `candidate`."""
+        chance = logit(np.clip(draw.beta(1.2, 3.6, days * A_DAY), 1e-3, 1 - 1e-3))
+        moved = np.repeat(draw.normal(self.centre, self.spread, days), A_DAY)
+        seconds = pd.to_timedelta(np.arange(days * A_DAY) * (86_400 / A_DAY), unit="s")
+        return pd.DataFrame(
+            {
+                "event_time": start + seconds,
+                "label": (draw.random(len(chance)) < expit(chance + moved)).astype(np.float64),
+                "champion": expit(chance),
+                "candidate": expit(chance + APART),
+            }
+        )
+
+
+def losses(rows: pd.DataFrame, of: str) -> Floats:
+    loss = loss_of(Problem.binary, 1.0)
+    return row_losses(Problem.binary, loss, pd.DataFrame({"probability": rows[of]}), rows["label"])
+
+
+def worse_by(world: World) -> float:
+    """The challenger's mean log loss against the champion's, in the long run, as a share of the champion's."""
+    rows = world.drawn(np.random.default_rng(1), 400, AT)
+    theirs = losses(rows, "champion").mean()
+    return float(losses(rows, "candidate").mean() / theirs - 1)
+
+
+def world_where(worse: float, spread: float) -> World:
+    """Found by bisection: the higher its centre, the better is who expects more."""
+    low, high = -2.0, 3.0
+    for _ in range(14):
+        middle = (low + high) / 2
+        low, high = (middle, high) if worse_by(World(middle, spread)) > worse else (low, middle)
+    return World(high, spread)
+
+
+def stopped(world: World, params: RolloutParams, seed: int, *, days_known: bool) -> bool:
+    draw = np.random.default_rng(seed)
+    judged = expected(Problem.binary, world.drawn(draw, EVALUATED, AT - timedelta(days=EVALUATED + 1)), None)
+    if not days_known:
+        judged = judged.model_copy(update={"loss_between_days": 0.0})
+    state = begin("2", "1", params, 0.0, AT)
+    before = Pairs()
+    for number, share in enumerate(SHARES):
+        state = following(state, (), AT + timedelta(days=number))
+        rows = world.drawn(draw, 1, AT + timedelta(days=number))
+        ours = draw.random(len(rows)) < share
+        gates = Gates(Problem.binary, params, state, judged)
+        for look in range(1, LOOKS + 1):
+            end = len(rows) * look // LOOKS
+            known = _joined(before, _pairs(rows[:end], ours[:end], share))
+            [reason] = [one for one in gates.reasons(Seen(pairs=known)) if one.rule == "loss"]
+            if not reason.passed:
+                return True
+        before = known
+    return False
+
+
+def _pairs(rows: pd.DataFrame, ours: np.ndarray, share: float) -> Pairs:
+    theirs, mine, days = losses(rows, "champion"), losses(rows, "candidate"), days_of(rows["event_time"])
+    if not share:
+        return Pairs(losses=mine - theirs, days=days)
+    return Pairs(losses=matched(theirs[~ours], mine[ours], share), days=days_of_pairs(days[~ours], days[ours], share))
+
+
+def _joined(before: Pairs, now: Pairs) -> Pairs:
+    return Pairs(np.concatenate([before.losses, now.losses]), days=np.concatenate([before.days, now.days]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=200, help="simulated rollouts of each kind")
+    runs = parser.parse_args().runs
+    params = RolloutParams()
+    print("| challenger, in the long run | days stray by | stopped | if rows were taken for independent |")
+    print("|---|---|---|---|")
+    for worse in (0.0, 0.1, 0.2):
+        for spread in (0.15, 0.4):
+            world = world_where(worse, spread)
+            stray = _strays(world)
+            found = [
+                sum(stopped(world, params, seed, days_known=known) for seed in range(runs)) for known in (True, False)
+            ]
+            print(f"| log loss {worse:+.0%} | {stray:.3f} | {found[0]} of {runs} | {found[1]} of {runs} |", flush=True)
+
+
+def _strays(world: World) -> float:
+    judged: Expected = expected(Problem.binary, world.drawn(np.random.default_rng(2), 200, AT), None)
+    return judged.loss_between_days
+
+
+if __name__ == "__main__":
+    main()
