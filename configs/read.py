@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -14,6 +15,9 @@ from configs.params import Params
 from configs.place import Place
 
 _AT_MOST = 5
+_KEPT = 64
+_Written = tuple[int, int, int] | None
+"""When a file was written, its size and its number: what tells one state of it from the next."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -27,17 +31,14 @@ def read_case(root: Path, name: str) -> Case:
     """The case `name`. Raises UnknownCase or ConfigError."""
     _must_be_known(root, name)
     path = root / "configs" / f"{name}.yaml"
-    return build(Case, {**mapping(path), "name": name}, path)
+    return _case(path, _as_written(path))
 
 
 def read_params(root: Path, name: str) -> Params:
     """The section of params.yaml for the case `name`. Raises UnknownCase or ConfigError."""
     _must_be_known(root, name)
     path = root / "params.yaml"
-    sections = mapping(path)
-    if name not in sections:
-        raise ConfigError(f"{path.name}: there is no section `{name}` (found: {', '.join(sections)}). Add one.")
-    return build(Params, sections[name], path, prefix=name)
+    return _params(path, name, _as_written(path))
 
 
 def read_place(root: Path, name: str, environment: dict[str, str] | None = None) -> Place:
@@ -53,6 +54,27 @@ def read_place(root: Path, name: str, environment: dict[str, str] | None = None)
     content = mapping(path)
     resolved = _from_environment(content, path, dict(os.environ) if environment is None else environment)
     return build(Place, {**resolved, "name": name}, path)
+
+
+@lru_cache(maxsize=_KEPT)
+def _case(path: Path, written: _Written) -> Case:  # noqa: ARG001 - a file that was written again is read again
+    return build(Case, {**mapping(path), "name": path.stem}, path)
+
+
+@lru_cache(maxsize=_KEPT)
+def _params(path: Path, name: str, written: _Written) -> Params:  # noqa: ARG001 - likewise
+    sections = mapping(path)
+    if name not in sections:
+        raise ConfigError(f"{path.name}: there is no section `{name}` (found: {', '.join(sections)}). Add one.")
+    return build(Params, sections[name], path, prefix=name)
+
+
+def _as_written(path: Path) -> _Written:
+    try:
+        told = path.stat()
+    except FileNotFoundError:
+        return None
+    return told.st_mtime_ns, told.st_size, told.st_ino
 
 
 def _must_be_known(root: Path, name: str) -> None:

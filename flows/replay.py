@@ -95,10 +95,12 @@ class _Replay:
         ):
             os.environ["EVERGREEN_GATEWAY_URL"] = gateway.url
             while (moment := self._next()) is not None:
-                on_step(self.steps.keep(self._step(gateway, moment)))
+                step = self.steps.keep(self._step(gateway, moment))
+                on_step(step)
                 challenger = Desk(self.project, self.case.name).under_way()
-                if challenger is not None:
-                    build_ahead(challenger.version)
+                for version in (step.champion, challenger and challenger.version):
+                    if version is not None:
+                        build_ahead(version)
         return tuple(self.steps.done)
 
     def _next(self) -> datetime | None:
@@ -292,6 +294,7 @@ class _Replay:
                 for one in reversed(journal.actions(case, since=moment, until=moment))
             ),
             events=tuple(map(Happened.of, events)),
+            turned_away=sum(one.as_of == moment and one.version is None for one in journal.trainings(case)),
             failures=tuple(self.failures),
             seconds={what: round(taken, 3) for what, taken in self.seconds.items()},
         )

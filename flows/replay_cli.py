@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tasks.replay.steps import Plan
-    from tasks.replay.told import Estimate, Step
+    from tasks.replay.told import Estimate, Happened, Step
 
 _DAYS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M"]
 _SHOWN = 30
@@ -34,6 +34,7 @@ _WEEK_HOURS = 168.0
 _MARKS = {"clear": ("·", "green"), "alarm": ("!", "bold red"), "waiting": ("…", "dim"), "unknown": ("?", "yellow")}
 _MONITORS = ("freshness", "contract", "inputs", "hourly", "score", "estimated", "skew", "labels", "realised", "concept")
 _QUIET_ACTIONS = {"none", "wait"}
+_BEGINNINGS = {"approving", "rolling back"}
 out = Console()
 
 
@@ -208,6 +209,13 @@ def table(plan: "Plan", steps: "Sequence[Step]") -> Table:
     return shown
 
 
+def _became(event: "Happened") -> str:
+    """`canary 5 % (3 of 7), stopped` at `canary 5 %, stopped`; what is going on needs no word for that."""
+    stage, _, place = event.standing.partition(" (")
+    standing = place.partition("), ")[2]
+    return ", ".join([stage or event.what, *([standing] if standing not in {"", "going"} else [])])
+
+
 def _figure(figure: "Estimate | None") -> str:
     return f"{figure.metric} {figure.value:.4f}" if figure else ""
 
@@ -224,11 +232,8 @@ def _what(step: "Step") -> str:
     """Faults that began, actions, what became of versions, and what failed."""
     told = [f"[magenta]planted: {escape(fault)}[/]" for fault in step.planted]
     told += [f"{one.action}: {one.rule}" for one in step.actions if one.action not in _QUIET_ACTIONS]
-    told += [
-        f"[bold]{event.version} {event.standing.partition(' (')[0] or event.what}[/]"
-        for event in step.events
-        if event.what not in {"approving", "rolling back"}
-    ]
+    told += ["[bold]candidate turned away[/]"] * bool(step.turned_away)
+    told += [f"[bold]{event.version} {_became(event)}[/]" for event in step.events if event.what not in _BEGINNINGS]
     told += [f"{step.kills} kills, {step.lost} answers lost"] if step.kills else []
     told += [f"[red]{escape(failure[:100])}[/]" for failure in step.failures]
     return "; ".join(dict.fromkeys(told))

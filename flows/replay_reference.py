@@ -1,4 +1,4 @@
-"""`python -m flows.replay_reference CASE VERSION LIFELINE`: the reference of a challenger, built during its rollout.
+"""`python -m flows.replay_reference CASE VERSION LIFELINE`: the reference of a version, built before it is looked at.
 
 The first look at a new champion builds its reference, if nobody did, and a replay would wait for that. In a process of
 its own it takes its time from what the replay leaves of the machine, and nothing of it shows in history.

@@ -22,6 +22,8 @@ _FILES = ("params.yaml", "dvc.yaml", "prefect.yaml", "pyproject.toml", "uv.lock"
 _LEFT_OUT = ("__pycache__", "cache", "tmp", "config.local")
 _FOR_EVER_DAYS = 40_000
 _NO_LIMIT = 1e7
+_DIVERGES = {"learning_rate": 2.5, "max_iter": 6}
+"""Each step goes so far beyond what it corrects that the next has more to correct."""
 ELSEWHERE = ("EVERGREEN_ROOT", "EVERGREEN_PLACE", "EVERGREEN_GATEWAY_URL", "PREFECT_HOME", "PREFECT_API_URL")
 """What a process says of where it belongs: not for one that is to belong elsewhere."""
 
@@ -88,13 +90,14 @@ class Sandbox:
 
     @contextmanager
     def badly_trained(self, case: Case, *, gate: bool) -> Iterator[None]:
-        """Have what is trained meanwhile know one column only; without `gate`, any candidate passes."""
+        """Have what is trained meanwhile be of no use: it knows one column; without `gate` it diverges, and passes."""
         params = self.project.root / "params.yaml"
         before = params.read_bytes()
         changes: dict[str, Any] = {"features": {"leave_out": list(case.contract.features[:-1])}}
         if not gate:
             own = self.project.params(case.name).gate
             limits = [{"metric": own.metric, "at_least": -_NO_LIMIT}]
+            changes = {"training.estimator": "hist_gradient_boosting", "training.settings": _DIVERGES}
             changes |= {"gate.rule": "non_inferiority", "gate.margin": _NO_LIMIT, "gate.limits": limits}
             changes |= {"gate.slices": {"columns": []}}
         overlay(params, {f"{case.name}.{key}": value for key, value in changes.items()})

@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, ParamSpec, TypeVar, get_args
@@ -95,9 +97,7 @@ class Registry:
     def __init__(self, project: Project) -> None:
         self._uri = absolute(project, project.place.stores.mlflow)
         self._artifacts = project.place.stores.artifacts and str(project.root / project.place.stores.artifacts)
-        # Four processes that open a new database at once leave it broken for good: the first one in makes the tables.
-        with exclusive(project.stores / "mlflow.lock"):
-            self._client = self._open()
+        self._client = _opened(os.getpid(), self._uri, _file_number(self._uri), project.stores / "mlflow.lock")
         mlflow.set_tracking_uri(self._uri)
 
     @property
@@ -295,35 +295,47 @@ class Registry:
         where = self._artifacts and Path(self._artifacts, case).as_uri()
         return str(self._ask(self._client.create_experiment, case, artifact_location=where))
 
-    def _open(self) -> MlflowClient:
-        try:
-            if self._uri.startswith(("postgresql", "mysql", "mssql")):
-                # MLflow itself tries for minutes before it says that a database is not there.
-                sql.create_engine(self._uri, poolclass=sql.NullPool).connect().close()
-            client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
-            client.search_experiments(max_results=1)
-        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-            raise self._unreachable(error) from error
-        return client
-
     def _ask(self, call: Callable[Asked, Answer], *arguments: Asked.args, **named: Asked.kwargs) -> Answer:
         try:
             return call(*arguments, **named)
         except MlflowException as error:
             if error.error_code in {_NOT_FOUND, "INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS"}:
                 raise
-            raise self._unreachable(error) from error
+            raise _unreachable(self._uri, error) from error
         except (SQLAlchemyError, ConnectionError) as error:
-            raise self._unreachable(error) from error
+            raise _unreachable(self._uri, error) from error
 
-    def _unreachable(self, error: Exception) -> StoreUnreachable:
-        return StoreUnreachable(
-            "MLflow",
-            _without_password(self._uri),
-            _without_password(str(error).strip().splitlines()[0])[:300],
-            "Start it, or check `stores.mlflow` of this place, and run the same again: what was begun is finished, and "
-            "finished stages are not repeated.",
-        )
+
+@lru_cache(maxsize=8)
+def _opened(process: int, uri: str, file_number: int | None, lock: Path) -> MlflowClient:  # noqa: ARG001 - of each one
+    """The client of a store that answers, opened once while process and file are these. Raises StoreUnreachable."""
+    # Four processes that open a new database at once leave it broken for good: the first one in makes the tables.
+    with exclusive(lock):
+        try:
+            if uri.startswith(("postgresql", "mysql", "mssql")):
+                # MLflow itself tries for minutes before it says that a database is not there.
+                sql.create_engine(uri, poolclass=sql.NullPool).connect().close()
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            client.search_experiments(max_results=1)
+        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+            raise _unreachable(uri, error) from error
+    return client
+
+
+def _file_number(uri: str) -> int | None:
+    """Of the file of a SQLite database, if it is there: a file that was removed and made again has another."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    return path.stat().st_ino if uri.startswith("sqlite:///") and path.is_file() else None
+
+
+def _unreachable(uri: str, error: Exception) -> StoreUnreachable:
+    return StoreUnreachable(
+        "MLflow",
+        _without_password(uri),
+        _without_password(str(error).strip().splitlines()[0])[:300],
+        "Start it, or check `stores.mlflow` of this place, and run the same again: what was begun is finished, and "
+        "finished stages are not repeated.",
+    )
 
 
 def _without_password(text: str) -> str:

@@ -21,7 +21,7 @@ Blocks = NDArray[np.intp]
 
 def blocks_of(event_time: pd.Series, every: Literal["hour", "day", "week"]) -> Blocks:
     """For each row the number, from 0, of the hour, day or week (from Monday) in UTC that it lies in."""
-    moments = pd.to_datetime(event_time, utc=True)
+    moments = pd.to_datetime(event_time, utc=True, cache=False)
     starts = moments.dt.floor("h" if every == "hour" else "D")
     if every == "week":
         starts -= pd.to_timedelta(starts.dt.weekday, unit="D")

@@ -66,7 +66,7 @@ class Sample:
         limit = min((sample.limit for sample in samples), default=_EVERY_HASH)
         below = [sample.below(limit) for sample in samples]
         hashes = np.concatenate([np.empty(0, np.uint64), *(sample.hashes for sample in below)])
-        return cls(hashes, pa.concat_tables([_no_rows(grid), *(sample.rows for sample in below)]), limit)
+        return cls(hashes, pa.concat_tables([sample.rows for sample in below] or [_no_rows(grid)]), limit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,11 +135,14 @@ def count_hours(
 ) -> list[Hour]:
     """The hours of `span` that have rows, read once. Both ends are full hours; the last hour may not be over yet."""
     counting: dict[int, _Counting] = {}
+    nothing = Sample(np.empty(0, np.uint64), _no_rows(grid))
     names = [name for name in grid.columns if name not in (SCORE, PREDICTION)]
     columns = [*names, *_ABOUT, *_answers(problem).values()]
     for batch in answers.batches(*span, list(dict.fromkeys(columns))):
         for hour, rows in _by_hour(_asked_the_champion(batch)):
-            counting.setdefault(hour, _Counting(grid, problem, sample_rows)).add(rows)
+            if hour not in counting:
+                counting[hour] = _Counting(grid, problem, nothing, sample_rows)
+            counting[hour].add(rows)
     return [one.hour(_EPOCH + HOUR * hour) for hour, one in sorted(counting.items())]
 
 
@@ -188,13 +191,13 @@ def plain_rows(batch: pa.RecordBatch, grid: Grid) -> pa.Table:
 class _Counting:
     """An hour while its rows come in."""
 
-    def __init__(self, grid: Grid, problem: Problem, sample_rows: int) -> None:
+    def __init__(self, grid: Grid, problem: Problem, sample: Sample, sample_rows: int) -> None:
         self._grid = grid
         self._answers = _answers(problem)
         self._sample_rows = sample_rows
         self._profiles: dict[str, Counting] = {}
         self._others = 0
-        self._sample = Sample(np.empty(0, np.uint64), _no_rows(grid))
+        self._sample = sample
 
     def add(self, batch: pa.RecordBatch) -> None:
         same = pc.fill_null(

@@ -120,7 +120,7 @@ class _Held:
     def _usual_of_accepted(self) -> Usual:
         scores = self.reference.scores
         sampled = scores[scores["sampled"].to_numpy(dtype=bool)]
-        hours = pd.to_datetime(sampled["event_time"], utc=True).dt.floor("h")
+        hours = pd.to_datetime(sampled["event_time"], utc=True, cache=False).dt.floor("h")
         return self._usual(self.reference.sample, hours, sampled["batch_id"])
 
     def _usual_of(self, hours: Mapping[datetime, Hour]) -> Usual:

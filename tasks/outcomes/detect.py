@@ -226,7 +226,7 @@ def _rows(scene: _Scene, start: datetime, end: datetime, at_most: int = _MOST_RO
     """The outcomes whose answer is a number: nothing can be held against the others."""
     rows = read_outcomes(scene.project, scene.case.name, start, end, list(_ABOUT), as_of=scene.as_of, at_most=at_most)
     rows = rows[rows["score"].notna()].reset_index(drop=True)
-    return rows.assign(day=pd.to_datetime(rows["answered_at"], utc=True).dt.floor("D"))
+    return rows.assign(day=pd.to_datetime(rows["answered_at"], utc=True, cache=False).dt.floor("D"))
 
 
 def _told(case: Case, rows: pd.DataFrame) -> Told:

@@ -6,9 +6,14 @@ moment contradict each other; the one known first stays, so that what was told d
 
 # ruff: noqa: S608 - the names in this SQL are ours, and every value goes through `text`
 
+import atexit
 import contextlib
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +45,39 @@ DAY = "make_date(CAST(epoch_us(p.answered_at) // 86400000000 AS INTEGER))"
 @contextlib.contextmanager
 def engine(scratch: Path, memory: str = MEMORY, threads: int = THREADS) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB of its own that keeps to `memory`, and spills to `scratch` what does not fit."""
+    with _database(scratch, memory, threads) as connection:
+        yield _set(connection)
+
+
+@contextlib.contextmanager
+def reader() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to the DuckDB that all questions of this process share; raises what DuckDB raises.
+
+    To open one for each would take longer than most of them do.
+    """
+    with _shared(os.getpid()).cursor() as connection:
+        try:
+            yield _set(connection)
+        except duckdb.Error:  # some leave a database that answers nothing any more
+            _shared.cache_clear()
+            raise
+
+
+@lru_cache(maxsize=1)
+def _shared(process: int) -> duckdb.DuckDBPyConnection:  # noqa: ARG001 - a copy of a process needs its own
+    scratch = tempfile.mkdtemp(prefix="evergreen-outcomes-")
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    return _database(Path(scratch), MEMORY, THREADS)
+
+
+def _set(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    # Which side of a join is built is said below: of a stream of predictions nothing knows how long it is.
+    connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _database(scratch: Path, memory: str, threads: int) -> duckdb.DuckDBPyConnection:
     scratch.mkdir(parents=True, exist_ok=True)
     settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": memory,
@@ -49,11 +87,7 @@ def engine(scratch: Path, memory: str = MEMORY, threads: int = THREADS) -> Itera
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
-    with duckdb.connect(":memory:", config=settings) as connection:
-        # Which side of a join is built is said below: of a stream of predictions nothing knows how long it is.
-        connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-        connection.execute("SET TimeZone = 'UTC'")
-        yield connection
+    return duckdb.connect(":memory:", config=settings)
 
 
 def text(value: object) -> str:

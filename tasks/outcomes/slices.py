@@ -103,7 +103,8 @@ def scan(window: Labelled, reference: Labelled | None, error_rate: float, *, fol
         return ()
     cuts = list(_cuts(window, reference))
     count = max(sum(len(cut.names) for cut in cuts), 1)
-    bands = {cut.column: _band(cut, reference, error_rate, count, follows=follows) for cut in cuts}
+    before = None if reference is None else _Before.of(reference, error_rate, follows=follows)
+    bands = {cut.column: _band(cut, before, error_rate, count) for cut in cuts}
     chances = _chances(window, follows=follows)
     told = _ask(window, chances, cuts, bands, follows=follows)
     named: list[Slice] = []
@@ -195,18 +196,30 @@ def _log_p(rows: Floats, share: Floats, observed: Floats, band: _Band, *, follow
     return log_p
 
 
-def _band(cut: _Cut, reference: Labelled | None, error_rate: float, count: int, *, follows: bool) -> _Band:
+@dataclass(frozen=True)
+class _Before:
+    """The reference, with what its own calibration expects of each row."""
+
+    rows: Labelled
+    surprise: Floats
+    weight: Floats
+
+    @classmethod
+    def of(cls, rows: Labelled, error_rate: float, *, follows: bool) -> "_Before":
+        fitted = Calibration.fit(rows.scores, rows.hits, rows.batches, error_rate, follows=follows)
+        chance = fitted.chances(rows.scores)
+        return cls(rows, rows.hits - chance, chance * (1 - chance))
+
+
+def _band(cut: _Cut, before: _Before | None, error_rate: float, count: int) -> _Band:
     """How far off each slice was in the reference, with what that does not know; dust where there is no reference."""
     groups = len(cut.names)
     dust = np.full(groups, DUST)
-    if reference is None or cut.column not in reference.frame:
+    if before is None or cut.column not in before.rows.frame:
         return _Band(-dust, dust)
-    chance = Calibration.fit(reference.scores, reference.hits, reference.batches, error_rate, follows=follows).chances(
-        reference.scores
-    )
     inside = cut.reference >= 0
-    codes, batches = cut.reference[inside], reference.batches[inside]
-    surprise, weight = (reference.hits - chance)[inside], (chance * (1 - chance))[inside]
+    codes, batches = cut.reference[inside], before.rows.batches[inside]
+    surprise, weight = before.surprise[inside], before.weight[inside]
     known, off = (np.bincount(codes, weights=values, minlength=groups) for values in (weight, surprise))
     # A slice the reference hardly has is taken to be as right as the others of its column are.
     alike = 1 / max(excess(off, known), _LEAST_SPREAD**2)

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import duckdb
 import pandas as pd
@@ -18,7 +16,7 @@ from configs.labels import LabelKey
 from configs.project import Project
 from tasks.outcomes.errors import OutcomesAltered
 from tasks.outcomes.intake import label_files
-from tasks.outcomes.join import DAY, LABELLED, NEAR, ROW, best, engine, late_rows, parquet, text, with_late
+from tasks.outcomes.join import DAY, LABELLED, NEAR, ROW, best, late_rows, parquet, reader, text, with_late
 from tasks.outcomes.labels import label_key
 from tasks.outcomes.logged import logged_schema
 from tasks.outcomes.shelf import Shelf
@@ -117,14 +115,14 @@ def _opened(
     if state is None or not days:
         yield None
         return
-    with TemporaryDirectory() as scratch, engine(Path(scratch)) as connection:
-        try:
+    try:
+        with reader() as connection:
             known = _as_known(connection, shelf, state, days, label_key(case), as_of)
             answered = f"answered_at >= {text(start)} AND answered_at < {text(end)}"
             rows = sum(part.rows for day in days for part in day.parts)
             yield _Found(connection, case, f"{known} p WHERE {answered}", rows)
-        except duckdb.Error as error:
-            raise OutcomesAltered(str(shelf.folder), str(error).splitlines()[0]) from error
+    except duckdb.Error as error:
+        raise OutcomesAltered(str(shelf.folder), str(error).splitlines()[0]) from error
 
 
 def _wanted(case: Case, columns: Sequence[str] | None) -> pa.Schema:

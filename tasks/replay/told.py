@@ -100,6 +100,8 @@ class Step(Sent):
     """The answer of each monitor."""
     actions: tuple[Acted, ...] = ()
     events: tuple[Happened, ...] = ()
+    turned_away: int = 0
+    """Candidates that the gate did not accept."""
     failures: tuple[str, ...] = ()
     """Flows that ended red, and why."""
     seconds: dict[str, float] = Field(default_factory=dict)

@@ -22,7 +22,7 @@ _SMALL = 0.1
 
 def days_of(moments: pd.Series) -> Days:
     """The UTC day of each moment."""
-    return pd.to_datetime(moments, utc=True).dt.floor("D").to_numpy("datetime64[D]").astype(np.int64)
+    return pd.to_datetime(moments, utc=True, cache=False).dt.floor("D").to_numpy("datetime64[D]").astype(np.int64)
 
 
 def straying(values: Floats, groups: NDArray[Any], fewest: int) -> float:

@@ -5,6 +5,7 @@ import pandas as pd
 
 from configs.case import Problem
 from configs.rollout import Costs
+from tasks.evaluation.intervals import blocks_of
 from tasks.evaluation.predictions import Floats
 from tasks.records import Record
 from tasks.rollout.days import days_of, straying
@@ -28,6 +29,8 @@ class Expected(Record):
     deviation: float
     """Standard deviation of the champion's loss from row to row."""
     champion_cost: float | None = None
+    disagreement_wavering: float = 0.0
+    """By how much the mean distance of an hour usually differs from `disagreement`: twice its standard deviation."""
     wavering: float = 0.0
     """By how much the mean shift of an hour usually differs from `shift`: twice its standard deviation."""
     loss_between_days: float = 0.0
@@ -47,18 +50,20 @@ def expected(problem: Problem, table: pd.DataFrame, costs: Costs | None) -> Expe
     losses = row_losses(problem, loss, champion, known["label"])
     harm = row_losses(problem, loss, challenger, known["label"]) - losses
     # Rows of one hour resemble each other, in their weather or their users, and so do those of a day.
-    hours = pd.to_datetime(known["event_time"], utc=True).dt.floor("h").to_numpy()
+    hours = blocks_of(known["event_time"], "hour")
     days = days_of(known["event_time"])
     spent, saved = (_spent(costs, answers, known["label"]) for answers in (champion, challenger))
+    apart = distances(problem, champion, challenger, scale)
     moved = shifts(problem, champion, challenger, scale)
     return Expected(
         rows=len(known),
-        disagreement=float(distances(problem, champion, challenger, scale).mean()),
+        disagreement=float(apart.mean()),
         shift=float(moved.mean()),
         scale=scale,
         champion_loss=float(losses.mean()),
         deviation=float(losses.std()),
         champion_cost=float(spent.mean()) if costs else None,
+        disagreement_wavering=2 * straying(apart, hours, _FEWEST_HOURS),
         wavering=2 * straying(moved, hours, _FEWEST_HOURS),
         loss_between_days=straying(harm, days, _FEWEST_DAYS),
         cost_between_days=straying(saved - spent, days, _FEWEST_DAYS) if costs else 0.0,

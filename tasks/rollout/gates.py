@@ -103,7 +103,8 @@ class Gates:
         if self.state.stage.kind != "shadow":
             return ()
         limits = self.params.model
-        bound = min(0.99, self.expected.disagreement * (1 + limits.disagreement) + limits.dust)
+        usual = self.expected.disagreement * (1 + limits.disagreement) + self.expected.disagreement_wavering
+        bound = min(0.99, usual + limits.dust)
         test = self._surely_above("disagreement", seen.distances, Loss("distance", 1.0), bound)
         text = (
             f"predictions differ by {_mean(seen.distances):.4f} on average, {self.expected.disagreement:.4f} at "

@@ -84,6 +84,12 @@ def test_a_shift_that_hours_differ_by_anyway_is_not_held_against_the_challenger(
     assert failed(replace(found, expected=EXPECTED.model_copy(update={"wavering": 0.1})), seen) == []
 
 
+def test_nor_is_a_distance_that_hours_differ_by_anyway() -> None:
+    seen, found = replace(equal(), distances=3 * equal().distances), gates(1)
+    assert failed(found, seen) == ["disagreement"]
+    assert failed(replace(found, expected=EXPECTED.model_copy(update={"disagreement_wavering": 0.1})), seen) == []
+
+
 @pytest.mark.parametrize(("rule", "array"), [("loss", "losses"), ("value", "costs")])
 def test_one_bad_day_is_not_held_against_a_challenger_whose_days_differ(rule: str, array: str) -> None:
     found = gates(costs={"false_negative": 3})

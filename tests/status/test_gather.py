@@ -1,6 +1,5 @@
 """What is gathered from the stores: all that the flows left there, and the reason where it cannot be read."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -35,11 +34,8 @@ def test_a_year_is_told_from_the_stores(flights: CaseStory) -> None:
     assert flights.blocked[0].why == "distance: 412 of 5,893 rows outside, expected 0 to 6000"
 
 
-def test_the_page_is_written_quickly(lived: Project) -> None:
-    write_page(lived, ADDRESSES, ENDED)
-    began = time.process_time()
+def test_the_page_of_a_year_is_one_small_file(lived: Project) -> None:
     path = write_page(lived, ADDRESSES, ENDED)
-    assert time.process_time() - began < 0.5
     assert path == lived.status_page
     assert path.stat().st_size < 300_000
 
