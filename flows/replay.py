@@ -98,7 +98,7 @@ class _Replay:
                 step = self.steps.keep(self._step(gateway, moment))
                 on_step(step)
                 challenger = Desk(self.project, self.case.name).under_way()
-                for version in (step.champion, challenger and challenger.version):
+                for version in (step.champion, challenger.version if challenger else None):
                     if version is not None:
                         build_ahead(version)
         return tuple(self.steps.done)
