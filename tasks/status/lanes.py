@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 
 from markupsafe import Markup
 
@@ -38,7 +39,10 @@ def colours(served: Sequence[Served]) -> dict[str, str]:
 def ribbon(frame: Frame, served: Sequence[Served], anchor: str) -> Part:
     """Which version answered what share; a challenger's share rises from below, a shadow is a line at the bottom."""
     coloured, top = colours(served), frame.top
-    pieces = [_piece(frame, entries, coloured, top, anchor) for entries in _visible(frame.axis, served)]
+    visible = _visible(frame.axis, served)
+    pieces = [_piece(frame, entries, coloured, top, anchor) for entries in visible]
+    for version, run in groupby(visible, key=lambda entries: _answers_most(entries[0])):
+        pieces += _word(frame, [entry for entries in run for entry in entries], version, coloured[version])
     if not pieces:
         words = "nobody, in this time"
         pieces = [element("text", words, x=frame.axis.left, y=top + _RIBBON / 2 + 4, class_="tick")]
@@ -71,12 +75,20 @@ def _piece(frame: Frame, entries: Sequence[Served], coloured: Mapping[str, str],
         height = max(_RIBBON * most.share, _LEAST_SHARE)
         colour = f"{coloured[most.challenger]}{'' if most.share else ' shadow'}"
         parts.append(element("rect", x=left, y=top + _RIBBON - height, width=width, height=height, class_=colour))
-    words = f"v{first.champion}" if width < 90 else f"version {first.champion}"
-    if width > 7 * len(words) + 12:
-        parts.append(
-            element("text", words, x=left + 6, y=top + _RIBBON / 2 + 4, class_=f"on {coloured[first.champion]}")
-        )
     return element("a", *parts, href=f"#{anchor}", class_="piece")
+
+
+def _answers_most(entry: Served) -> str:
+    return entry.challenger if entry.challenger and entry.share > 0.5 else entry.champion
+
+
+def _word(frame: Frame, run: Sequence[Served], version: str, colour: str) -> list[Markup]:
+    """The version's name at the beginning of the time in which it answered most, if there is room for it."""
+    left, right = frame.axis.x(run[0].start), frame.axis.x(_end(run[-1], frame.axis))
+    words = f"v{version}" if right - left < 90 else f"version {version}"
+    if right - left <= 7 * len(words) + 12:
+        return []
+    return [element("text", words, x=left + 6, y=frame.top + _RIBBON / 2 + 4, class_=f"on {colour}")]
 
 
 def _told(entries: Sequence[Served]) -> str:
@@ -142,12 +154,24 @@ def _mark(frame: Frame, group: Sequence[Happening], middle: float) -> Markup:
     loudest = max(group, key=lambda one: one.urgent)
     drawn = [element("title", told), _hit(left, right, middle)]
     if len(group) <= _MOST_SHAPES:
-        drawn += [_shape(one, *_extent(frame.axis, [one]), middle) for one in group]
+        drawn += [
+            _shape(one, *place, middle) for one, place in zip(group, _side_by_side(frame.axis, group), strict=True)
+        ]
     else:
         drawn.append(_shape(loudest, left, right, middle))
         drawn.append(element("text", str(len(group)), x=right + 1, y=middle - 2, class_="count"))
     href = newest.href if len(group) == 1 else f"#{newest.anchor}"
     return element("a", *drawn, href=href, class_="mark")
+
+
+def _side_by_side(axis: TimeAxis, group: Sequence[Happening]) -> list[tuple[float, float]]:
+    """Where each mark is drawn; of several at one moment, none hides another."""
+    places = []
+    for number, one in enumerate(group):
+        left, right = _extent(axis, [one])
+        before = sum(other.start == one.start and other.end == one.end == one.start for other in group[:number])
+        places.append((left + before * _SIZE, right + before * _SIZE))
+    return places
 
 
 def _shape(one: Happening, left: float, right: float, middle: float) -> Markup:
