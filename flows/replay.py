@@ -66,11 +66,15 @@ def replay(  # noqa: PLR0913 - what is replayed, where, and who is told and aske
     with sandbox.alone():
         sandbox.furnish(project, plan, fresh=fresh)
         sandbox.enter()
-        # Prefect reads where it belongs when it is imported, which has to be in the sandbox.
-        from flows.embedded import embedded  # noqa: PLC0415
+        replayed = _Replay(sandbox, plan, history, approve)
+        with gateway_of(sandbox.project, in_process=plan.in_process) as gateway, dvc.kept_ready(sandbox.project):
+            if not replayed.over:
+                gateway.start()  # it gets ready while Prefect's server does, and while the first model is trained
+            # Prefect reads where it belongs when it is imported, which has to be in the sandbox.
+            from flows.embedded import embedded  # noqa: PLC0415
 
-        with embedded(), dvc.kept_ready(sandbox.project):
-            return _Replay(sandbox, plan, history, approve).run(on_step)
+            with embedded():
+                return replayed.run(gateway, on_step)
 
 
 class _Replay:
@@ -85,22 +89,23 @@ class _Replay:
         self.seconds: dict[str, float] = {}
         self.failures: list[str] = []
 
-    def run(self, on_step: Progress) -> tuple[Step, ...]:
+    @property
+    def over(self) -> bool:
+        """Whether no step is left."""
+        return self._next() is None
+
+    def run(self, gateway: Gateway | InProcess, on_step: Progress) -> tuple[Step, ...]:
         """Every step that is left, one after the other."""
         for step in self.steps.done:
             on_step(step)
-        with (
-            gateway_of(self.project, in_process=self.plan.in_process) as gateway,
-            references_ahead(self.project, self.case.name) as build_ahead,
-        ):
+        with references_ahead(self.project, self.case.name) as build_ahead:
             os.environ["EVERGREEN_GATEWAY_URL"] = gateway.url
             while (moment := self._next()) is not None:
                 step = self.steps.keep(self._step(gateway, moment))
                 on_step(step)
                 challenger = Desk(self.project, self.case.name).under_way()
-                for version in (step.champion, challenger.version if challenger else None):
-                    if version is not None:
-                        build_ahead(version)
+                serving = (step.champion, challenger.version if challenger else None)
+                build_ahead([version for version in serving if version is not None])
         return tuple(self.steps.done)
 
     def _next(self) -> datetime | None:

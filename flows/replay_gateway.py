@@ -236,7 +236,7 @@ class InProcess:
 
 @contextmanager
 def gateway_of(project: Project, *, in_process: bool) -> Iterator[Gateway | InProcess]:
-    """A gateway of the project, started when it is first needed, and ended."""
+    """A gateway of the project; it is ended with the block, and started by whoever needs it."""
     gateway = InProcess(project) if in_process else Gateway(project)
     try:
         yield gateway

@@ -8,7 +8,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from configs.project import Project
@@ -19,13 +19,17 @@ _NICENESS = 10
 
 
 @contextmanager
-def references_ahead(project: Project, case: str) -> Iterator[Callable[[str], None]]:
-    """Gives what has the reference of a version built, once; what is not done when the block ends is left undone."""
+def references_ahead(project: Project, case: str) -> Iterator[Callable[[Sequence[str]], None]]:
+    """Gives what has the reference of versions built, once each; what is not done when the block ends is left undone.
+
+    Only the first that has none is begun: all are counted on the grid that the case's first reference fixes.
+    """
     lifeline, held = os.pipe()
     building: dict[str, subprocess.Popen[bytes]] = {}
 
-    def build(version: str) -> None:
-        if version not in building and not is_whole(kept_at(project, case, version)):
+    def build(versions: Sequence[str]) -> None:
+        version = next((one for one in versions if not is_whole(kept_at(project, case, one))), None)
+        if version is not None and version not in building:
             building[version] = _start(project, case, version, lifeline)
 
     try:

@@ -39,6 +39,10 @@ class Watched(Record):
     """The first hour."""
     until: AwareDatetime | None = None
     """End of the last hour taken in: an hour counts once."""
+    added_since: AwareDatetime | None = None
+    """Where the hours begin that the last look added."""
+    added: int = 0
+    """Their rows: a look that was cut short before its verdict was written down says the same when it is made again."""
     looks: int = 0
     """Hours with rows."""
     rows: int = 0

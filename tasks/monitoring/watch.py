@@ -71,7 +71,10 @@ def watch(project: Project, case_name: str, as_of: datetime, answers: Answers, p
                 state, rows = made.take(state, begin, profile), rows + profile.rows
     except (ReferenceMissing, ArtifactError, ProfileError) as error:
         return moment.said(Answer.unknown, str(error))
-    state = state.model_copy(update={"begun": state.begun or start, "until": end})
+    begun = state.begun or start
+    if before.until == end:
+        start, rows = before.added_since or start, before.added
+    state = state.model_copy(update={"begun": begun, "until": end, "added_since": start, "added": rows})
     if not goes_back:
         journal.keep_state(case_name, STATE, state.model_dump_json())
     if made is None:

@@ -85,6 +85,14 @@ def test_looking_again_and_looking_often_is_looking_once(clone: Project, tmp_pat
     assert often.statistic == pytest.approx(at_once.statistic)
 
 
+def test_a_look_made_again_says_the_same(clone: Project) -> None:
+    log = answered(START, 30)
+    said(clone, START + 10 * HOUR, log)
+    first, again = (said(clone, START + 26 * HOUR, log) for _ in range(2))
+    assert again == first
+    assert again.rows == 16 * ROWS
+
+
 def test_a_change_is_found_and_named(clone: Project) -> None:
     before = answered(START, 24)
     assert said(clone, START + 25 * HOUR, before).answer is Answer.clear

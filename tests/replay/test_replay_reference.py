@@ -1,4 +1,4 @@
-"""The reference of a challenger is built beside a replay, before it is champion."""
+"""The reference of a version is built beside a replay, before the first look at it."""
 
 import time
 
@@ -17,7 +17,7 @@ def test_the_reference_of_a_version_is_built_before_it_is_champion(
     monkeypatch.setenv("EVERGREEN_ROOT", str(registered.root))
     until = time.monotonic() + _PATIENCE
     with references_ahead(registered, "bikes") as build:
-        build("1")
+        build(["1"])
         while not is_whole(kept_at(registered, "bikes", "1")):
             assert time.monotonic() < until
             time.sleep(0.05)
