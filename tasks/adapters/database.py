@@ -15,6 +15,8 @@ from tasks.errors import StoreUnreachable
 
 _TRIES = 20
 _BUSY_SECONDS = 60
+_MAKING = 7_315_002_884
+"""The number of the lock under which tables are made: of no meaning, but always the same."""
 
 
 class Moment(sql.types.TypeDecorator[datetime]):
@@ -36,13 +38,12 @@ class Database:
     def __init__(self, project: Project, tables: sql.MetaData, what: str) -> None:
         url = absolute(project, project.place.stores.history)
         self._what = what
-        self._where = _without_password(url)
+        self._where = without_password(url)
         patience = {"timeout": _BUSY_SECONDS} if url.startswith("sqlite") else {}
         with self._reached():
             # Opened for one step: pooled connections would stay open until they are collected.
             self._engine = sql.create_engine(url, poolclass=sql.NullPool, connect_args=patience)
-            with exclusive(project.stores / "history.lock"):
-                tables.create_all(self._engine)
+            make_tables(self._engine, tables, project)
 
     @contextmanager
     def change(self) -> Iterator[sql.Connection]:
@@ -93,7 +94,16 @@ def _replace(connection: sql.Connection, table: sql.Table, rows: Sequence[dict[s
     connection.execute(table.insert(), list(rows))
 
 
-def _without_password(url: str) -> str:
+def make_tables(engine: sql.Engine, tables: sql.MetaData, project: Project) -> None:
+    """Make the tables that are not there; of those who come to an empty database at once, one after the other."""
+    with exclusive(project.stores / "history.lock"), engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # among hosts, no lock on a file would do
+            connection.execute(sql.select(sql.func.pg_advisory_xact_lock(_MAKING)))
+        tables.create_all(connection)
+
+
+def without_password(url: str) -> str:
+    """The address of a database as it may be shown."""
     try:
         return sql.make_url(url).render_as_string(hide_password=True)
     except SQLAlchemyError:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from configs.errors import EvergreenError
 from configs.project import Project
 from tasks.adapters.addresses import absolute
-from tasks.adapters.locks import exclusive
+from tasks.adapters.database import make_tables, without_password
 from tasks.errors import HistoryAltered, StoreUnreachable
 from tasks.records import Event
 
@@ -32,12 +32,11 @@ class History:
 
     def __init__(self, project: Project) -> None:
         url = absolute(project, project.place.stores.history)
-        self._where = _without_password(url)
+        self._where = without_password(url)
         try:
             # A history lives as long as one decision: pooled connections would stay open until they are collected.
             self._engine = sql.create_engine(url, poolclass=sql.NullPool)
-            with exclusive(project.stores / "history.lock"):
-                _TABLES.create_all(self._engine)
+            make_tables(self._engine, _TABLES, project)
         except (SQLAlchemyError, ImportError) as error:
             raise self._unreachable(error) from error
 
@@ -103,13 +102,6 @@ class History:
             str(getattr(error, "orig", None) or error).splitlines()[0],
             "Nothing was changed. Check `stores.history` of this place, and run the same again.",
         )
-
-
-def _without_password(url: str) -> str:
-    try:
-        return sql.make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
-        return "an address that is no database URL"
 
 
 def _seal(previous: str, body: str) -> str:

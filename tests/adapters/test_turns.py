@@ -1,12 +1,14 @@
 """One at a time: on this host by a file, among hosts by the database they share."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sql
 
 from configs.project import Project
+from tasks.adapters.journal import Journal
 from tasks.adapters.locks import Held
 from tasks.adapters.turns import alone, take_turn
 from tasks.errors import StoreUnreachable
@@ -57,6 +59,13 @@ def test_two_hosts_that_share_a_history_take_turns(host: Host) -> None:
         assert is_free(there, "flights.decision"), "another case is another turn"
         assert is_free(there, "bikes.training"), "another turn of the same case too"
     assert is_free(there)
+
+
+def test_hosts_that_come_to_an_empty_database_at_once_make_its_tables_one_after_the_other(host: Host) -> None:
+    hosts = [host(f"host{number}") for number in range(8)]
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        journals = list(pool.map(Journal, hosts))
+    assert [journal.trainings("bikes") for journal in journals] == [[]] * len(hosts)
 
 
 def test_two_processes_of_one_host_take_turns_whatever_the_history_is(host: Host) -> None:
