@@ -170,3 +170,11 @@ def test_what_was_read_cannot_be_changed(root: Path) -> None:
         with pytest.raises(ValidationError, match="Instance is frozen"):
             setattr(value, field, 1)
     assert (case, params) == before
+
+
+def test_a_file_is_read_once_and_again_when_it_was_written_again(root: Path) -> None:
+    first = read_params(root, "bikes")
+    assert read_params(root, "bikes") is first
+    params = root / "params.yaml"
+    params.write_text(params.read_text().replace("seed: 2011", "seed: 2012"))
+    assert (first.seed, read_params(root, "bikes").seed) == (2011, 2012)

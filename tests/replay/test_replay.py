@@ -101,6 +101,7 @@ def test_killed_replays_and_gateways_change_nothing_of_what_happens(project: Pro
     sandbox = Sandbox.of(project, "whole").project
     rulings = [one.ruling for one in Journal(sandbox).trainings("bikes") if one.as_of == steps[1].at]
     assert "reject" in rulings, "the bad candidate was turned away by the gate"
+    assert steps[1].turned_away == 1
     assert "2" in {event.version for step in steps for event in step.events if event.by == "replay"}
     assert Registry(sandbox).holder("bikes", "champion").version == "1", "the bad challenger did not reach all users"
     assert History(sandbox).verify("bikes")
