@@ -59,7 +59,7 @@ static struct {
 static Request *requests;
 static Connection *connections, **idle;
 static size_t how_many_requests, turn;
-static int how_many, how_many_idle, busy, poll_fd, timer_fd;
+static int how_many, how_many_idle, first_idle, busy, poll_fd, timer_fd;
 static uint64_t begun, until, due, patience;  /* `due`: when the next request of the open loop should be sent */
 static uint64_t last_wish;                    /* after which nothing more should have been sent */
 static FILE *ids_file, *changes_file;
@@ -120,7 +120,10 @@ static void watch(Connection *c, uint32_t events, int operation) {
 
 static void forget_idle(const Connection *c) {
     for (int i = 0; i < how_many_idle; i++)
-        if (idle[i] == c) { idle[i] = idle[--how_many_idle]; return; }
+        if (idle[(first_idle + i) % how_many] == c) {
+            idle[(first_idle + i) % how_many] = idle[(first_idle + --how_many_idle) % how_many];
+            return;
+        }
 }
 
 static void shut(Connection *c, uint64_t again) {
@@ -150,7 +153,7 @@ static void open_connection(Connection *c, uint64_t at) {
 
 static void rest(Connection *c) {
     c->state = IDLE, c->received = c->sent = 0;
-    if (c->kind == WORKS) idle[how_many_idle++] = c;
+    if (c->kind == WORKS) idle[(first_idle + how_many_idle++) % how_many] = c;
     else c->request = &requests[turn++ % how_many_requests], c->next = 0;
 }
 
@@ -190,7 +193,10 @@ static int more_to_ask(uint64_t at) {
 
 static void ask_what_is_due(uint64_t at) {
     while (how_many_idle && more_to_ask(at) && (asked.rate <= 0 || due <= at)) {
-        ask(idle[--how_many_idle], asked.rate > 0 ? due : at, at);
+        /* The one that was idle longest: if the last one were asked again, the others' workers would hardly be asked. */
+        Connection *next = idle[first_idle];
+        first_idle = (first_idle + 1) % how_many, how_many_idle--;
+        ask(next, asked.rate > 0 ? due : at, at);
         if (asked.rate > 0) due += (uint64_t)((asked.poisson ? -log(uniform()) : 1.0) * 1e9 / asked.rate);
     }
 }
