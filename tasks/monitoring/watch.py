@@ -20,6 +20,7 @@ from tasks.adapters.journal import Journal
 from tasks.adapters.profiles import SETTLED, Parallel, Profiles
 from tasks.adapters.registry import Registry
 from tasks.errors import ArtifactError
+from tasks.evaluation.intervals import in_utc
 from tasks.monitoring.answers import Answers
 from tasks.monitoring.bets import Bets
 from tasks.monitoring.errors import ProfileError, ReferenceMissing
@@ -123,7 +124,7 @@ class _Held:
     def _usual_of_accepted(self) -> Usual:
         scores = self.reference.scores
         sampled = scores[scores["sampled"].to_numpy(dtype=bool)]
-        hours = pd.to_datetime(sampled["event_time"], utc=True, cache=False).dt.floor("h")
+        hours = in_utc(sampled["event_time"]).dt.floor("h")
         return self._usual(self.reference.sample, hours, sampled["batch_id"])
 
     def _usual_of(self, hours: Mapping[datetime, Hour]) -> Usual:

@@ -14,6 +14,7 @@ from configs.project import Project
 from tasks.adapters.journal import Journal
 from tasks.adapters.registry import Registry
 from tasks.errors import ArtifactError
+from tasks.evaluation.intervals import in_utc
 from tasks.evaluation.predictions import Floats
 from tasks.monitoring.errors import ProfileError, ReferenceMissing
 from tasks.monitoring.reference import Reference, read_reference
@@ -226,7 +227,7 @@ def _rows(scene: _Scene, start: datetime, end: datetime, at_most: int = _MOST_RO
     """The outcomes whose answer is a number: nothing can be held against the others."""
     rows = read_outcomes(scene.project, scene.case.name, start, end, list(_ABOUT), as_of=scene.as_of, at_most=at_most)
     rows = rows[rows["score"].notna()].reset_index(drop=True)
-    return rows.assign(day=pd.to_datetime(rows["answered_at"], utc=True, cache=False).dt.floor("D"))
+    return rows.assign(day=in_utc(rows["answered_at"]).dt.floor("D"))
 
 
 def _told(case: Case, rows: pd.DataFrame) -> Told:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
+from tasks.evaluation.intervals import in_utc
 from tasks.evaluation.predictions import Floats
 
 Days = NDArray[np.int64]
@@ -22,7 +23,8 @@ _SMALL = 0.1
 
 def days_of(moments: pd.Series) -> Days:
     """The UTC day of each moment."""
-    return pd.to_datetime(moments, utc=True, cache=False).dt.floor("D").to_numpy("datetime64[D]").astype(np.int64)
+    days: Days = in_utc(moments).dt.floor("D").to_numpy("datetime64[D]").astype(np.int64)
+    return days
 
 
 def straying(values: Floats, groups: NDArray[Any], fewest: int) -> float:
