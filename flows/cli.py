@@ -21,6 +21,7 @@ from configs.errors import EvergreenError
 from configs.project import Project
 from flows import backtest_cli, gateway_cli, monitor_cli, replay_cli, rollout_cli, status_cli
 from flows.clock import not_ahead, now
+from flows.embedded import embedded
 
 if TYPE_CHECKING:
     from tasks.records import Registered
@@ -76,12 +77,13 @@ def run(
 
 
 def _run_once(project: Project, case: str) -> None:
-    from flows.summary import run_summary, where_to_look
     from tasks.adapters.dvc import kept_ready
-    from tasks.adapters.registry import Registry
 
     described = project.case(case)
-    with kept_ready(project):
+    with embedded(), kept_ready(project):
+        from flows.summary import run_summary, where_to_look
+        from tasks.adapters.registry import Registry
+
         if Registry(project).holder(case, "champion") is None and described.source.kind == "recorded":
             earlier = described.source.as_of - _until_the_next(project, case)
             out.rule(f"{case}: a first model, as of {earlier:%Y-%m-%d}", align="left")
@@ -105,7 +107,8 @@ def train(
     project.case(case)
     moment = not_ahead(as_of) if as_of else None
     if not server.connect(project):
-        registered = _train_here(case, moment, trigger)
+        with embedded():
+            registered = _train_here(case, moment, trigger)
         out.print(run_summary(project, registered), where_to_look(project, registered))
         return
     from flows import runs
@@ -292,14 +295,9 @@ def _until_the_next(project: Project, case: str) -> timedelta:
 
 
 def _train_here(case: str, as_of: datetime | None, trigger: str) -> "Registered":
-    # Prefect's own log lines say that steps ended; the steps say what they did.
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
-    from flows.embedded import embedded
     from flows.training import training
 
-    with embedded():
-        return training(case=case, as_of=as_of, trigger=trigger)
+    return training(case=case, as_of=as_of, trigger=trigger)
 
 
 def _decide(case: str, version: str, answer: dict[str, Any]) -> None:

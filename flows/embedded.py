@@ -1,39 +1,85 @@
-"""Flows that run in this very process, without a server that could lose sight of them."""
+"""Flows that run in this very process, on a temporary server of Prefect's that nobody else could lose sight of.
 
+Prefect would start one by itself, but only when the first flow begins, and after importing the whole server into the
+flow's process, too. Begun here before anything of Prefect is imported, it gets ready while the flow is.
+"""
+
+import atexit
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from tasks.errors import StoreUnreachable
+
+_END_SECONDS = 10
+# Prefect's own log lines say that steps ended; the steps say what they did.
+_QUIET = {"PREFECT_LOGGING_LEVEL": "WARNING", "PREFECT_LOGGING_TO_API_ENABLED": "false"}
+_TEMPORARY = {
+    "PREFECT_UI_ENABLED": "0",
+    # Without the services that schedule, and clean up after, the runs of deployments: as Prefect starts its own.
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+}
 
 
 @contextmanager
 def embedded() -> Iterator[None]:
-    """Without heartbeats: nobody listens to them, and each flow would wait up to a second for its last one.
+    """Have a server for the flows of this process, if the environment names none; Prefect is to be imported after this.
 
-    Prefect's temporary server ends with this process, even if that is killed.
+    The server ends with this process, even if that is killed. Raises StoreUnreachable for what failed because the
+    server is gone.
     """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    server = None if os.environ.get("PREFECT_API_URL") else _Server()
+    # Prefect reads where its server is when it is imported.
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
+
+    # Nobody listens to heartbeats here, and each flow would wait up to a second for its last one.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        if PREFECT_API_URL.value():
-            yield
-            return
-        with _guarded():
-            yield
-
-
-@contextmanager
-def _guarded() -> Iterator[None]:
-    """Have the server ended by another process if this one cannot; in order, it is Prefect who ends it."""
-    server = SubprocessASGIServer()  # the one that every flow here will find
-    server.start()
-    assert server.server_process is not None, "it was started just now"
-    command = [sys.executable, "-m", "flows.guard", str(server.server_process.pid)]
-    # In a session of its own: the Ctrl-C that ends this process is not to end the guard first.
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as guard:
         try:
             yield
-        finally:
-            with suppress(BrokenPipeError):
-                guard.communicate(b"in order")
+        except Exception as error:
+            if server is None or server.runs:
+                raise
+            raise server.gone(error) from error
+
+
+class _Server:
+    """The temporary server: a child that listens from the beginning, so that whoever asks too early waits for it."""
+
+    def __init__(self) -> None:
+        lifeline, self._held = os.pipe()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self._url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flows.temporary_server", str(listener.fileno()), str(lifeline)],
+                env={**os.environ, **_TEMPORARY},
+                stdin=subprocess.DEVNULL,
+                pass_fds=(listener.fileno(), lifeline),
+                start_new_session=True,  # the Ctrl-C that ends this process is not to end the server before it
+            )
+        os.close(lifeline)
+        os.environ["PREFECT_API_URL"] = self._url
+        # At the very end: Prefect's own last words, said when the interpreter ends, are for the server, too.
+        atexit.register(self._end)
+
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def gone(self, error: Exception) -> StoreUnreachable:
+        """What to say of an error that came of the server's end."""
+        why = f"it ended with {self._process.returncode}; {type(error).__name__}: {error}"
+        return StoreUnreachable("Prefect's temporary server", self._url, why, "Run it again; what it said is above.")
+
+    def _end(self) -> None:
+        os.close(self._held)
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -8,6 +8,7 @@ import typer
 from configs.errors import ConfigError
 from configs.project import Project
 from flows.clock import now
+from flows.embedded import embedded
 
 if TYPE_CHECKING:
     from serving.access import Scope
@@ -49,9 +50,10 @@ def score(
     project = Project.here()
     project.case(case)
     apply(project)
-    from flows.scoring import scoring
+    with embedded():
+        from flows.scoring import scoring
 
-    done = scoring(case=case, source=source, output=str(output) if output else None, url_from=url_from)
+        done = scoring(case=case, source=source, output=str(output) if output else None, url_from=url_from)
     typer.echo(f"version {done.version} scored {done.rows:,} rows in {done.seconds:.1f} s, {done.refused:,} refused")
     typer.echo(f"answers: {done.output}")
 

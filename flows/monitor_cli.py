@@ -11,6 +11,7 @@ import typer
 
 from configs.project import Project
 from flows.clock import in_utc, not_ahead
+from flows.embedded import embedded
 
 if TYPE_CHECKING:
     from tasks.triage.incident import Incident
@@ -148,14 +149,12 @@ def _run_there(flow: str, case: str, moment: datetime | None) -> None:
 
 
 def _run_here(flow: str, case: str, moment: datetime | None) -> None:
-    # Prefect's own log lines say that steps ended; the steps say what they did.
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
-    if flow == "drift":
-        from flows.drift import drift as run
-    else:
-        from flows.ground_truth import ground_truth as run
-    run(case=case, as_of=moment)
+    with embedded():
+        if flow == "drift":
+            from flows.drift import drift as run
+        else:
+            from flows.ground_truth import ground_truth as run
+        run(case=case, as_of=moment)
 
 
 def _ready(case: str | None) -> Project:

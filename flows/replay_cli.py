@@ -114,7 +114,6 @@ def replay(  # noqa: PLR0913, PLR0917 - what is replayed, and how
         )
     apply(project)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
     from flows.replay import replay as happen
     from tasks.replay.steps import Plan
 

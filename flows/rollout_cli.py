@@ -9,6 +9,7 @@ import typer
 
 from configs.project import Project
 from flows.clock import now
+from flows.embedded import embedded
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,9 +49,10 @@ def rollout(  # noqa: PLR0913, PLR0917 - what one may want of a rollout
     if server.connect(project):
         carry_on_server(case)
         return
-    from flows.rollout import rollout as carry_here
+    with embedded():
+        from flows.rollout import rollout as carry_here
 
-    typer.echo(f"{case}: {carry_here(case=case, follow=follow)}")
+        typer.echo(f"{case}: {carry_here(case=case, follow=follow)}")
     typer.echo(told(case, _standing(project, case)))
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 ADDRESS = "EVERGREEN_STAGES"
 """The environment variable that tells a stage where the standby listens."""
 _BY_ITSELF = "ingest"
-"""The stage that comes first and needs little: it runs by itself while the standby imports what the others need."""
+"""The stage that comes first and needs little: it runs by itself until the standby has imported what others need."""
 _AHEAD = (
     "great_expectations.expectations",
     "skops.io",
@@ -48,8 +48,6 @@ def hand_over(arguments: list[str]) -> int | None:
     with socket.socket(socket.AF_UNIX) as link:
         try:
             link.connect(address)
-            if arguments[:1] == [_BY_ITSELF]:
-                return None  # that it called is enough
             asked = {"arguments": arguments, "folder": str(Path.cwd()), "environment": dict(os.environ)}
             socket.send_fds(link, [json.dumps(asked).encode()], [0, 1, 2])
             link.shutdown(socket.SHUT_WR)
@@ -68,15 +66,18 @@ def main(address: str) -> int:
         listener.bind(address)
         listener.listen()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the copies: they answer for themselves
-        link = _next_call(listener)
+        link, warm = _next_call(listener)
     if link is None:
         Path(address).unlink(missing_ok=True)
         return 0
-    return _run(link)
+    return _run(link, warm=warm)
 
 
-def _next_call(listener: socket.socket) -> socket.socket | None:
-    """In each copy: the link to the stage that called. In the standby itself: None, when its lifeline is closed."""
+def _next_call(listener: socket.socket) -> tuple[socket.socket | None, bool]:
+    """In each copy: the link to the stage that called. In the standby itself: None, when its lifeline is closed.
+
+    And whether everything was imported by then.
+    """
     called, ahead = False, list(_AHEAD)
     while True:
         importing = called and bool(ahead)
@@ -85,16 +86,16 @@ def _next_call(listener: socket.socket) -> socket.socket | None:
             link, _ = listener.accept()
             gc.freeze()  # a copy that collects garbage would first have to copy the memory it shares
             if os.fork() == 0:
-                return link
+                return link, not ahead
             link.close()
             called = True
         elif ready:
-            return None
+            return None, not ahead
         else:
             importlib.import_module(ahead.pop(0))
 
 
-def _run(link: socket.socket) -> int:
+def _run(link: socket.socket, *, warm: bool) -> int:
     # Our own modules are read anew: what a stage runs must be the code that DVC has just looked at.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     asked, streams, *_ = socket.recv_fds(link, _SOME, 3)
@@ -102,6 +103,8 @@ def _run(link: socket.socket) -> int:
     if not asked:
         return 0
     request = json.loads(asked)
+    if request["arguments"][:1] == [_BY_ITSELF] and not warm:
+        return 0  # that it called is enough
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)

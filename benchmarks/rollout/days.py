@@ -5,6 +5,7 @@
 The challenger expects more positives than the champion. On days that have more it is better, on others worse; where the
 world lies on average decides which of the two is better in the long run. Both are judged on 14 days before, then the
 rollout begins: a day in the shadow, then a day each at 5, 25 and 50 %, 1,000 requests a day, looked at every six hours.
+A stage that is held at the end of its day goes on for another, for a week at the most; then a person is waited for.
 What is expected, pairs and rules are the product's own; latencies and errors are left out.
 """
 
@@ -28,7 +29,7 @@ from tasks.rollout.pairs import days_of_pairs, matched
 from tasks.rollout.stages import begin, following
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
-A_DAY, EVALUATED, LOOKS = 1000, 14, 4
+A_DAY, EVALUATED, LOOKS, LONGEST = 1000, 14, 4, 7
 SHARES = (0.0, 0.05, 0.25, 0.5)
 """Of the shadow, and of each step of the canary."""
 APART = 0.6
@@ -80,26 +81,33 @@ def world_where(worse: float, spread: float) -> World:
     return World(high, spread)
 
 
-def stopped(world: World, params: RolloutParams, seed: int, *, days_known: bool) -> bool:
+def ended(world: World, params: RolloutParams, seed: int, *, days_known: bool) -> tuple[str, int]:
+    """How a rollout ended (`stopped`, `passed`, or `held` for a person), and after how many days."""
     draw = np.random.default_rng(seed)
     judged = expected(Problem.binary, world.drawn(draw, EVALUATED, AT - timedelta(days=EVALUATED + 1)), None)
     if not days_known:
         judged = judged.model_copy(update={"loss_between_days": 0.0})
     state = begin("2", "1", params, 0.0, AT)
-    before = Pairs()
-    for number, share in enumerate(SHARES):
-        state = following(state, (), AT + timedelta(days=number))
-        rows = world.drawn(draw, 1, AT + timedelta(days=number))
-        ours = draw.random(len(rows)) < share
+    before, day = Pairs(), 0
+    for share in SHARES:
+        state = following(state, (), AT + timedelta(days=day))
         gates = Gates(Problem.binary, params, state, judged)
-        for look in range(1, LOOKS + 1):
-            end = len(rows) * look // LOOKS
-            known = _joined(before, _pairs(rows[:end], ours[:end], share))
-            [reason] = [one for one in gates.reasons(Seen(pairs=known)) if one.rule == "loss"]
-            if not reason.passed:
-                return True
-        before = known
-    return False
+        for _ in range(LONGEST):
+            rows = world.drawn(draw, 1, AT + timedelta(days=day))
+            day += 1
+            ours = draw.random(len(rows)) < share
+            for look in range(1, LOOKS + 1):
+                end = len(rows) * look // LOOKS
+                known = _joined(before, _pairs(rows[:end], ours[:end], share))
+                [reason] = [one for one in gates.reasons(Seen(pairs=known)) if one.rule == "loss"]
+                if not reason.passed and not reason.inconclusive:
+                    return "stopped", day
+            before = known
+            if reason.passed:
+                break
+        else:
+            return "held", day
+    return "passed", day
 
 
 def _pairs(rows: pd.DataFrame, ours: np.ndarray, share: float) -> Pairs:
@@ -118,16 +126,27 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200, help="simulated rollouts of each kind")
     runs = parser.parse_args().runs
     params = RolloutParams()
-    print("| challenger, in the long run | days stray by | stopped | if rows were taken for independent |")
-    print("|---|---|---|---|")
+    print(
+        "| challenger, in the long run | days stray by | stopped | held for a person | days, of those that passed |",
+        end="",
+    )
+    print(" stopped, if rows were taken for independent |\n|---|---|---|---|---|---|")
     for worse in (0.0, 0.1, 0.2):
         for spread in (0.15, 0.4):
             world = world_where(worse, spread)
-            stray = _strays(world)
-            found = [
-                sum(stopped(world, params, seed, days_known=known) for seed in range(runs)) for known in (True, False)
-            ]
-            print(f"| log loss {worse:+.0%} | {stray:.3f} | {found[0]} of {runs} | {found[1]} of {runs} |", flush=True)
+            found = [ended(world, params, seed, days_known=True) for seed in range(runs)]
+            alone = [ended(world, params, seed, days_known=False) for seed in range(runs)]
+            told = [sum(how == wanted for how, _ in found) for wanted in ("stopped", "held")]
+            days = [days for how, days in found if how == "passed"]
+            took = f"{np.mean(days):.1f}, at most {max(days)}" if days else "none passed"
+            cells = (
+                f"log loss {worse:+.0%}",
+                f"{_strays(world):.3f}",
+                *told,
+                took,
+                sum(h == "stopped" for h, _ in alone),
+            )
+            print("| " + " | ".join(map(str, cells)) + f" | of {runs} each", flush=True)
 
 
 def _strays(world: World) -> float:

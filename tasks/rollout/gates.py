@@ -129,13 +129,11 @@ class Gates:
         both = Loss(loss.name, loss.highest, -loss.highest)
         harm = self._surely_above("loss", seen.pairs.losses, both, 0.0)
         over_days = self._over_days(seen.pairs.losses, seen.pairs.days, self.expected.loss_between_days)
-        passed, said = _unharmed(harm, over_days)
         mean, count = _mean(seen.pairs.losses), len(seen.pairs.losses)
-        text = f"{loss.name} {mean:+.4f} against the champion's, {count:,} pairs{said}"
-        found = [Reason(rule="loss", passed=passed, text=text)]
-        if self.state.stage.labels and passed:
-            found.append(self._not_worse(seen.pairs, both))
-        return tuple(found)
+        found = _unharmed("loss", f"{loss.name} {mean:+.4f} against the champion's, {count:,} pairs", harm, over_days)
+        if self.state.stage.labels and found.passed:
+            return found, self._not_worse(seen.pairs, both)
+        return (found,)
 
     def _over_days(self, harm: Floats, days: Days, between: float) -> float | None:
         """The p-value of harm among days that differ; None where it is not known by how much they do."""
@@ -160,11 +158,9 @@ class Gates:
         bounds = cost_bounds(self.params.costs)
         width = bounds.highest - bounds.lowest
         test = self._surely_above("value", seen.pairs.costs, Loss("cost", width, -width), 0.0)
-        passed, said = _unharmed(
-            test, self._over_days(seen.pairs.costs, seen.pairs.days, self.expected.cost_between_days)
-        )
-        text = f"costs {1000 * _mean(seen.pairs.costs):+.1f} per 1,000 answers against the champion{said}"
-        return (Reason(rule="value", passed=passed, text=text),)
+        over_days = self._over_days(seen.pairs.costs, seen.pairs.days, self.expected.cost_between_days)
+        text = f"costs {1000 * _mean(seen.pairs.costs):+.1f} per 1,000 answers against the champion"
+        return (_unharmed("value", text, test, over_days),)
 
     def _enough(self, seen: Seen) -> tuple[Reason, ...]:
         stage = self.state.stage
@@ -177,13 +173,19 @@ def _counted(rule: str, found: int, least: int) -> Reason:
     return Reason(rule=rule, passed=passed, inconclusive=not passed, text=f"{found:,} in this stage, {least:,} wanted")
 
 
-def _unharmed(test: BoundedMeanTest, over_days: float | None) -> tuple[bool, str]:
-    """Harm has to be shown twice: for rows as if each were drawn alone, and for days that differ."""
+def _unharmed(rule: str, text: str, test: BoundedMeanTest, over_days: float | None) -> Reason:
+    """To stop, harm has to be shown twice: for rows as if each were drawn alone, and for days that differ.
+
+    Shown for rows alone, as they stand now, it waits: these days were bad for users, whatever others will be like.
+    """
     if over_days is None or not test.rows:
-        return not test.rejected, _said(test)
+        return Reason(rule=rule, passed=not test.rejected, text=f"{text}{_said(test)}")
     both = f"p = {test.p_value:.2g}, {over_days:.2g} for days that differ"
-    said = f" ({both}; stops where neither is above {test.error_rate:.2g})"
-    return not test.rejected or over_days > test.error_rate, said
+    fails = test.rejected and over_days <= test.error_rate
+    waits = not fails and test.e_value * test.error_rate >= 1
+    held = ", waits while it is so for rows" if waits else ""
+    said = f" ({both}; stops where neither is above {test.error_rate:.2g}{held})"
+    return Reason(rule=rule, passed=not fails and not waits, inconclusive=waits, text=f"{text}{said}")
 
 
 def _said(test: BoundedMeanTest) -> str:

@@ -102,6 +102,21 @@ def test_one_bad_day_is_not_held_against_a_challenger_whose_days_differ(rule: st
     assert failed(differing, many_days) == [rule]
 
 
+@pytest.mark.parametrize(("rule", "array"), [("loss", "losses"), ("value", "costs")])
+def test_harm_that_is_shown_for_rows_alone_holds_the_stage_until_rows_come_that_make_good_for_it(
+    rule: str, array: str
+) -> None:
+    found = gates(costs={"false_negative": 3})
+    differing = replace(found, expected=EXPECTED.model_copy(update={f"{array[:4]}_between_days": 0.2}))
+    noise = getattr(equal().pairs, array) * 0.5
+    for second_day, held in ((0.0, [rule]), (-0.4, [])):
+        values = np.concatenate([noise + 0.2, noise + second_day])
+        pairs = replace(Pairs(), **{array: values, "days": np.arange(2 * ROWS) // ROWS})
+        reasons = differing.reasons(replace(equal(), pairs=pairs))
+        assert [reason.rule for reason in reasons if reason.inconclusive] == held
+        assert all(reason.passed for reason in reasons if reason.rule not in held)
+
+
 def test_not_worse_has_to_be_proven_for_days_that_differ_too() -> None:
     found = gates(canary={"labels": 100}, margin=0.2)
     differing = replace(found, expected=EXPECTED.model_copy(update={"loss_between_days": 0.1}))

@@ -1,0 +1,20 @@
+"""`python -m flows.temporary_server SOCKET LIFELINE`: Prefect's server for one process; it ends when that does."""
+
+import socket
+import sys
+
+from serving.lifeline import end_with_parent
+
+
+def main(listener: int, lifeline: int) -> None:
+    """Serve the API on a socket that listens already, until the process at the other end of the lifeline is gone."""
+    end_with_parent(lifeline)
+    import uvicorn  # noqa: PLC0415 - the lifeline comes first
+
+    config = uvicorn.Config("prefect.server.api.server:create_app", factory=True, log_level="error", lifespan="on")
+    with socket.socket(fileno=listener) as listening:
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
