@@ -10,6 +10,7 @@ import pyarrow as pa
 from configs.case import Case, ColumnType, Problem
 from configs.labels import LabelKey, LabelSource
 from configs.sources import SqlSource
+from tasks.evaluation.intervals import in_utc
 from tasks.features.labels import labels
 from tasks.ingestion.sources import BEGINNING, read_source, rows
 from tasks.outcomes.errors import LabelsUnjoinable, LabelsUnreadable
@@ -194,7 +195,7 @@ def _whole(case: Case, values: pd.Series, name: str) -> pd.Series:
 
 def _moments(case: Case, values: pd.Series, theirs: str) -> pd.Series:
     try:
-        parsed = pd.to_datetime(values, utc=True, format=None if values.dtype.kind == "M" else "ISO8601")
+        parsed = in_utc(values) if values.dtype.kind == "M" else pd.to_datetime(values, utc=True, format="ISO8601")
     except (ValueError, TypeError) as error:
         raise LabelsUnreadable(
             case.name,
