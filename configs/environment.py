@@ -20,8 +20,6 @@ ALWAYS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     # Two threads of one boosting fit on two shared cores wait for each other more than they work; same bits either way.
     "OMP_NUM_THREADS": "1",
-    # What is asked of a temporary server that is still getting ready is answered when it is.
-    "PREFECT_API_REQUEST_TIMEOUT": "90",
     # A worker that is killed together with its flow leaves a run that only heartbeats show to be dead.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
 }

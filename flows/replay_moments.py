@@ -22,7 +22,7 @@ from serving.ledger.windows import LoggedAnswers
 from tasks.adapters.history import History
 from tasks.adapters.journal import Journal
 from tasks.adapters.registry import Registry, Standing
-from tasks.errors import NothingServes, StoreUnreachable
+from tasks.errors import NothingServes
 from tasks.promotion.decide import Desk, Why, decide, expire
 from tasks.records import Approval
 from tasks.replay.feed import requests
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 
 WHO = "replay"
 """Who approves, where a replay was told to."""
-_GOES_ON = "Run the replay again: it goes on."
 _TRIES = 10
 _SHADOW_SECONDS = 5
 _PAUSE_SECONDS = 0.1
@@ -232,8 +231,8 @@ class Replay:
         with self._timed(what):
             try:
                 flow()
-            except httpx.TransportError as error:  # ended by a signal, Prefect's server is gone before the flow notices
-                raise StoreUnreachable("Prefect's temporary server", "of the replay", str(error), _GOES_ON) from error
+            except httpx.TransportError:
+                raise  # Prefect's server is gone, or does not answer: no flow would run any more
             except Exception as error:  # whatever it is, a scheduler would go on with the next
                 log.info("replay %s: %s ended red", self.case.name, what, exc_info=True)
                 self.failures.append(f"{what}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")

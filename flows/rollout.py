@@ -30,9 +30,11 @@ def rollout(case: str = "flights", follow: bool = True) -> str:
         told = f"version {after.version}: {after}"
         if after.standing == "done":
             steps.announce(case, "rollout done", steps.last_reason(case))
-        elif not after.over and after.standing != "going":
+        elif after.standing in {"paused", "asking"}:
             if not ask_how_to_go_on(case, after):
                 break
+        elif after.standing == "held" and after != state:
+            tell(case)
         elif after == state:
             if not follow:
                 break

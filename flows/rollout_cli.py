@@ -2,6 +2,7 @@
 
 import getpass
 import logging
+import os
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -49,6 +50,8 @@ def rollout(  # noqa: PLR0913, PLR0917 - what one may want of a rollout
     if server.connect(project):
         carry_on_server(case)
         return
+    # It may wait for days: that a step is tried again, because a store is away, is said by Prefect alone.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     with embedded():
         from flows.rollout import rollout as carry_here
 

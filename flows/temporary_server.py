@@ -9,11 +9,12 @@ from serving.lifeline import end_with_parent
 def main(listener: int, lifeline: int) -> None:
     """Serve the API on a socket that listens already, until the process at the other end of the lifeline is gone."""
     end_with_parent(lifeline)
-    import uvicorn  # noqa: PLC0415 - the lifeline comes first
+    # Not above, for the lifeline comes first; nor left to uvicorn, which lets nothing end it while it imports.
+    import uvicorn  # noqa: PLC0415
+    from prefect.server.api.server import create_app  # noqa: PLC0415
 
-    config = uvicorn.Config("prefect.server.api.server:create_app", factory=True, log_level="error", lifespan="on")
     with socket.socket(fileno=listener) as listening:
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")).run([listening])
 
 
 if __name__ == "__main__":

@@ -383,7 +383,8 @@ class Rollout(Record):
     plan: tuple[Stage, ...]
     number: int = Field(ge=0)
     """Of the stage in the plan."""
-    standing: Literal["going", "paused", "asking", "done", "stopped"] = "going"
+    standing: Literal["going", "held", "paused", "asking", "done", "stopped"] = "going"
+    """Held: harm is shown for rows, and not for days; the stage goes on, the next one does not begin."""
     began: AwareDatetime
     since: AwareDatetime
     """When this stage began."""

@@ -4,8 +4,9 @@
 
 The challenger expects more positives than the champion. On days that have more it is better, on others worse; where the
 world lies on average decides which of the two is better in the long run. Both are judged on 14 days before, then the
-rollout begins: a day in the shadow, then a day each at 5, 25 and 50 %, 1,000 requests a day, looked at every six hours.
-A stage that is held at the end of its day goes on for another, for a week at the most; then a person is waited for.
+rollout begins: a day in the shadow, then a day each at 5, 25, 50 and 100 %, 1,000 requests a day, looked at every six
+hours; labels come a day late, so that those of one stage are there in the next. A stage that is held at the end of its
+day goes on for another, for a week at the most; then a person is waited for.
 What is expected, pairs and rules are the product's own; latencies and errors are left out.
 """
 
@@ -30,7 +31,7 @@ from tasks.rollout.stages import begin, following
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
 A_DAY, EVALUATED, LOOKS, LONGEST = 1000, 14, 4, 7
-SHARES = (0.0, 0.05, 0.25, 0.5)
+SHARES = (0.0, 0.05, 0.25, 0.5, 1.0)
 """Of the shadow, and of each step of the canary."""
 APART = 0.6
 """How much more likely the challenger holds a positive, in log odds."""
@@ -88,21 +89,18 @@ def ended(world: World, params: RolloutParams, seed: int, *, days_known: bool) -
     if not days_known:
         judged = judged.model_copy(update={"loss_between_days": 0.0})
     state = begin("2", "1", params, 0.0, AT)
-    before, day = Pairs(), 0
+    told, day, came = Pairs(), 0, Pairs()  # what is known, and what came of the day before
     for share in SHARES:
         state = following(state, (), AT + timedelta(days=day))
         gates = Gates(Problem.binary, params, state, judged)
         for _ in range(LONGEST):
-            rows = world.drawn(draw, 1, AT + timedelta(days=day))
-            day += 1
-            ours = draw.random(len(rows)) < share
             for look in range(1, LOOKS + 1):
-                end = len(rows) * look // LOOKS
-                known = _joined(before, _pairs(rows[:end], ours[:end], share))
+                known = _joined(told, _first(came, look / LOOKS))
                 [reason] = [one for one in gates.reasons(Seen(pairs=known)) if one.rule == "loss"]
                 if not reason.passed and not reason.inconclusive:
                     return "stopped", day
-            before = known
+            rows = world.drawn(draw, 1, AT + timedelta(days=day))
+            told, came, day = known, _pairs(rows, draw.random(len(rows)) < share, share), day + 1
             if reason.passed:
                 break
         else:
@@ -110,10 +108,17 @@ def ended(world: World, params: RolloutParams, seed: int, *, days_known: bool) -
     return "passed", day
 
 
+def _first(pairs: Pairs, part: float) -> Pairs:
+    some = int(len(pairs.losses) * part)
+    return Pairs(losses=pairs.losses[:some], days=pairs.days[:some])
+
+
 def _pairs(rows: pd.DataFrame, ours: np.ndarray, share: float) -> Pairs:
     theirs, mine, days = losses(rows, "champion"), losses(rows, "candidate"), days_of(rows["event_time"])
     if not share:
         return Pairs(losses=mine - theirs, days=days)
+    if share == 1:
+        return Pairs()
     return Pairs(losses=matched(theirs[~ours], mine[ours], share), days=days_of_pairs(days[~ours], days[ours], share))
 
 

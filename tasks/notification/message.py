@@ -60,7 +60,8 @@ def _done(incident: Incident) -> str:
     held = f"; `{incident.held_back}` was held back" if incident.held_back else ""
     run = f" (run {incident.run})" if incident.run else ""
     if incident.monitor == ROLLOUT:
-        done = f"version {incident.version} answers nobody any more"
+        left = incident.action is Action.roll_back
+        done = f"version {incident.version} {'answers nobody any more' if left else 'gets no further for now'}"
     else:
         done = (_UNDONE if incident.undone else _DONE)[incident.action]
     return done + held + run

@@ -31,8 +31,9 @@ def under_way(project: Project, case: str) -> Rollout | None:
 def carry_on(project: Project, seen: Rollout, case: str, reasons: Sequence[Reason], at: datetime) -> Rollout:
     """Decide what follows for the state that was `seen` from what was found out about it; returns the state now.
 
-    Whatever was decided meanwhile goes first. Somebody who paused the rollout, or is asked, stops only its progress: a
-    rule that fails ends it all the same. So does a model whose file is not what was judged when it is to be promoted.
+    Whatever was decided meanwhile goes first. That a stage is held, or no longer, is decided too: people are told.
+    Somebody who paused the rollout, or is asked, stops only its progress: a rule that fails ends it all the same. So
+    does a model whose file is not what was judged when it is to be promoted.
     Raises NothingRollsOut.
     """
     desk = Desk(project, case)
@@ -45,11 +46,15 @@ def carry_on(project: Project, seen: Rollout, case: str, reasons: Sequence[Reaso
         found = judged(state, reasons, project.params(case).rollout.not_enough, at)
         log.info("rollout %s: %s: %s: %s", case, state, found.move, found.why)
         why = Why(by=WHO, reason=f"{state.stage.name}: {found.why}", at=at, automatic=True)
+        moves = state.standing in {"going", "held"}
+        standing = "held" if found.held else "going"
         if found.move == "stop":
             take_back(desk, state.version, why)
-        elif found.move == "ask" and state.standing == "going":
+        elif found.move == "ask" and moves:
             desk.move(state.model_copy(update={"standing": "asking", "reasons": found.reasons}), why)
-        elif found.move == "go on" and state.standing == "going":
+        elif found.move == "stay" and moves and state.standing != standing:
+            desk.move(state.model_copy(update={"standing": standing, "reasons": found.reasons}), why)
+        elif found.move == "go on" and moves:
             try:
                 _enter(desk, following(state, found.reasons, at), why)
             except ArtifactError as error:
@@ -72,7 +77,7 @@ def control(project: Project, case: str, wish: Wish, why: Why) -> Rollout:
         match wish, state.standing:
             case "abort", _:
                 take_back(desk, state.version, why)
-            case "pause", "going" | "asking":
+            case "pause", "going" | "held" | "asking":
                 desk.move(state.model_copy(update={"standing": "paused", "reasons": ()}), why)
             case "go on", "paused":
                 desk.move(state.model_copy(update={"standing": "going", "reasons": ()}), why)

@@ -18,6 +18,7 @@ from tasks.rollout.days import Days, log_evidence
 from tasks.rollout.evidence import Pairs, Seen
 from tasks.rollout.expected import Expected
 from tasks.rollout.losses import Loss, cost_bounds, loss_of
+from tasks.rollout.stages import HARM
 
 _SPENT = {
     "errors": 0.2,
@@ -30,8 +31,6 @@ _SPENT = {
     "value": 0.1,
 }
 """What part of the error rate each rule may spend."""
-_OF_LABELS = frozenset({"loss", "value"})
-"""One test for the whole rollout: labels of the shadow come while users are asked already."""
 _SHADOW_SLACK = 5
 _FEWEST_TO_TIME = 100
 """Of the champion's requests, before its latencies say anything."""
@@ -59,8 +58,11 @@ class Gates:
         return (*technical, *model, *self._enough(seen))
 
     def _rate(self, rule: str) -> float:
-        """A rule's part of the error rate; of answers, shadow, canary and what comes after are tests of their own."""
-        if rule in _OF_LABELS:
+        """A rule's part of the error rate; of answers, shadow, canary and what comes after are tests of their own.
+
+        Of labels there is one test for the whole rollout: those of the shadow come while users are asked already.
+        """
+        if rule in HARM:
             return self.params.error_rate * _SPENT[rule]
         kinds = {stage.kind for stage in self.state.plan} - {"load"}
         return self.params.error_rate * _SPENT[rule] / len(kinds)
@@ -130,10 +132,29 @@ class Gates:
         harm = self._surely_above("loss", seen.pairs.losses, both, 0.0)
         over_days = self._over_days(seen.pairs.losses, seen.pairs.days, self.expected.loss_between_days)
         mean, count = _mean(seen.pairs.losses), len(seen.pairs.losses)
-        found = _unharmed("loss", f"{loss.name} {mean:+.4f} against the champion's, {count:,} pairs", harm, over_days)
+        found = self._unharmed(
+            "loss", f"{loss.name} {mean:+.4f} against the champion's, {count:,} pairs", harm, over_days
+        )
         if self.state.stage.labels and found.passed:
             return found, self._not_worse(seen.pairs, both)
         return (found,)
+
+    def _unharmed(self, rule: str, text: str, test: BoundedMeanTest, over_days: float | None) -> Reason:
+        """To stop, harm has to be shown twice: for rows as if each were drawn alone, and for days that differ.
+
+        Shown for rows alone, as they stand now, it waits: these days were bad for users, whatever others will be like.
+        Where the challenger answers everybody it does not, because no pair of rows comes any more that could end that.
+        """
+        if over_days is None or not test.rows:
+            return Reason(rule=rule, passed=not test.rejected, text=f"{text}{_said(test)}")
+        stage = self.state.stage
+        both = f"p = {test.p_value:.2g}, {over_days:.2g} for days that differ"
+        fails = test.rejected and over_days <= test.error_rate
+        compared = stage.kind in {"shadow", "canary"} and stage.share < 1
+        waits = compared and not fails and test.e_value * test.error_rate >= 1
+        held = "; held while rows say so" if waits else ""
+        said = f" ({both}; stops where neither is above {test.error_rate:.2g}{held})"
+        return Reason(rule=rule, passed=not fails and not waits, inconclusive=waits, text=f"{text}{said}")
 
     def _over_days(self, harm: Floats, days: Days, between: float) -> float | None:
         """The p-value of harm among days that differ; None where it is not known by how much they do."""
@@ -160,7 +181,7 @@ class Gates:
         test = self._surely_above("value", seen.pairs.costs, Loss("cost", width, -width), 0.0)
         over_days = self._over_days(seen.pairs.costs, seen.pairs.days, self.expected.cost_between_days)
         text = f"costs {1000 * _mean(seen.pairs.costs):+.1f} per 1,000 answers against the champion"
-        return (_unharmed("value", text, test, over_days),)
+        return (self._unharmed("value", text, test, over_days),)
 
     def _enough(self, seen: Seen) -> tuple[Reason, ...]:
         stage = self.state.stage
@@ -171,21 +192,6 @@ class Gates:
 def _counted(rule: str, found: int, least: int) -> Reason:
     passed = found >= least
     return Reason(rule=rule, passed=passed, inconclusive=not passed, text=f"{found:,} in this stage, {least:,} wanted")
-
-
-def _unharmed(rule: str, text: str, test: BoundedMeanTest, over_days: float | None) -> Reason:
-    """To stop, harm has to be shown twice: for rows as if each were drawn alone, and for days that differ.
-
-    Shown for rows alone, as they stand now, it waits: these days were bad for users, whatever others will be like.
-    """
-    if over_days is None or not test.rows:
-        return Reason(rule=rule, passed=not test.rejected, text=f"{text}{_said(test)}")
-    both = f"p = {test.p_value:.2g}, {over_days:.2g} for days that differ"
-    fails = test.rejected and over_days <= test.error_rate
-    waits = not fails and test.e_value * test.error_rate >= 1
-    held = ", waits while it is so for rows" if waits else ""
-    said = f" ({both}; stops where neither is above {test.error_rate:.2g}{held})"
-    return Reason(rule=rule, passed=not fails and not waits, inconclusive=waits, text=f"{text}{said}")
 
 
 def _said(test: BoundedMeanTest) -> str:

@@ -9,6 +9,8 @@ from configs.rollout import Hold, RolloutParams
 from tasks.records import Reason, Rollout, Stage, Traffic
 
 Move = Literal["stay", "go on", "stop", "ask"]
+HARM = frozenset({"loss", "value"})
+"""Rules about what labels show. One that waits has seen harm, if not yet enough of it to stop."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,11 @@ class Next:
 
     move: Move
     reasons: tuple[Reason, ...]
+
+    @property
+    def held(self) -> bool:
+        """Whether harm was seen that does not stop it yet."""
+        return any(reason.inconclusive and reason.rule in HARM for reason in self.reasons)
 
     @property
     def why(self) -> str:

@@ -88,9 +88,9 @@ def _decision(event: Event, addresses: Addresses) -> Happening:
     why: dict[str, Any] = {"text": event.reason, "by": event.by, "links": links}
     if event.what == "rollout" and event.rollout:
         state = event.rollout
-        stopped = state.standing == "stopped"
+        shapes: dict[str, Shape] = {"stopped": "cross", "held": "held"}
         title = f"Version {event.version} rolls out: {state}"
-        return _at(event.at, ROLLOUTS, "cross" if stopped else "stage", title=title, **why)
+        return _at(event.at, ROLLOUTS, shapes.get(state.standing, "stage"), title=title, **why)
     shape, words = _WORDS.get(event.what, ("stage", f"Version {{}}: {event.what}"))
     instead = f" instead of version {event.before}" if event.before and event.before != event.version else ""
     return _at(event.at, DECISIONS, shape, title=words.format(event.version) + instead, **why)

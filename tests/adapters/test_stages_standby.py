@@ -118,6 +118,16 @@ def test_libraries_are_imported_once_the_first_stage_was_called(
     assert stage(checkout, "validate", "bikes").returncode == 3
 
 
+def test_the_first_stage_is_handed_over_too_once_all_is_imported(
+    checkout: Project, standby: "subprocess.Popen[bytes]"
+) -> None:
+    said = "import os\ndef ingest(project, case):\n    print('child of', os.getppid())\n"
+    (checkout.root / "tasks/ingestion/ingest.py").write_text(said)
+    write_stage(checkout, "")
+    assert stage(checkout, "ingest", "bikes").stdout != f"child of {standby.pid}\n"
+    wait_until(lambda: stage(checkout, "ingest", "bikes").stdout == f"child of {standby.pid}\n")
+
+
 def test_the_copy_ends_with_the_stage_that_was_killed(checkout: Project, standby: "subprocess.Popen[bytes]") -> None:
     write_stage(checkout, SLOW)
     command = [sys.executable, "-m", "tasks", "validate", "bikes"]

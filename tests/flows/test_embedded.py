@@ -74,8 +74,9 @@ def test_a_flow_killed_in_the_middle_is_finished_by_the_next_without_a_second_ve
     assert {path: path.stat().st_mtime_ns for path in delivered} == delivered, "a finished stage is not done twice"
     assert len(Registry(checkout).versions("bikes")) == 1
     assert [event.what for event in History(checkout).events("bikes")] == ["registered", "approving", "approved"]
-    for pid in processes_of(checkout):  # the temporary Prefect server of the flow that was killed
-        os.kill(pid, signal.SIGKILL)
+    while processes_of(checkout):
+        assert time.monotonic() < deadline + 240, "the flow that was killed left something behind"
+        time.sleep(0.1)
 
 
 def test_a_second_training_run_is_refused_where_the_place_says_so(judged: Project) -> None:

@@ -70,11 +70,13 @@ def test_a_training_leaves_a_page_that_tells_of_it_and_the_command_writes_anothe
 def test_a_page_that_cannot_be_written_is_an_error_in_the_log_of_a_run_that_stays_green(clone: Project) -> None:
     clone.status_page.mkdir(parents=True)  # a folder stands where the page should
     script = (
-        "from prefect import flow\n"
-        "from flows.status_page import redraw\n"
-        "@flow(on_completion=[redraw])\n"
-        "def loop(): return 7\n"
-        "print('gave', loop(return_state=True).name)\n"
+        "from flows.embedded import embedded\n"
+        "with embedded():\n"
+        "    from prefect import flow\n"
+        "    from flows.status_page import redraw\n"
+        "    @flow(on_completion=[redraw])\n"
+        "    def loop(): return 7\n"
+        "    print('gave', loop(return_state=True).name)\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script],

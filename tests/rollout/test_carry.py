@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bikes")]
 
 AT = ASKED + timedelta(days=13)
 PASSED = (Reason(rule="errors", passed=True, text="none"),)
+HARMS = (Reason(rule="loss", passed=False, inconclusive=True, text="log loss +0.08"),)
 FAILED = (Reason(rule="errors", passed=False, text="2 % of 400"),)
 GRACE = Why(by="Grace", reason="the holidays first", at=AT + timedelta(hours=1))
 STAGES = {"strategy": "shadow-canary", "steps": [0.25, 1.0], "shadow": {"hours": 0}, "canary": {"hours": 0}}
@@ -191,6 +192,32 @@ def test_a_person_pauses_goes_on_skips_and_aborts(approved: Project) -> None:
 def test_a_paused_rollout_is_stopped_all_the_same_when_a_rule_fails(approved: Project) -> None:
     look(approved)
     control(approved, "bikes", "pause", GRACE)
+    assert look(approved, FAILED).standing == "stopped"
+
+
+def test_a_stage_that_is_held_is_decided_once_and_goes_on_when_it_no_longer_is(approved: Project) -> None:
+    look(approved)
+    look(approved)
+    held = look(approved, HARMS)
+    assert (held.standing, held.stage.name, shared(approved)) == ("held", "canary 25 %", (0.25, False))
+    assert [reason.text for reason in held.reasons if not reason.passed] == ["log loss +0.08"]
+    written = events(approved)
+    assert look(approved, HARMS) == held
+    assert events(approved) == written
+    waits = Reason(rule="labels", passed=False, inconclusive=True, text="3 in this stage")
+    assert look(approved, (waits,)).standing == "going"
+    assert look(approved, HARMS).standing == "held"
+    assert look(approved).stage.name == "canary 100 %"
+
+
+def test_a_person_may_pause_skip_or_abort_what_is_held(approved: Project) -> None:
+    look(approved)
+    assert look(approved, HARMS).standing == "held"
+    assert control(approved, "bikes", "pause", GRACE).standing == "paused"
+    assert control(approved, "bikes", "go on", GRACE).standing == "going"
+    assert look(approved, HARMS).standing == "held"
+    assert control(approved, "bikes", "skip", GRACE).stage.name == "canary 25 %"
+    assert look(approved, HARMS).standing == "held"
     assert look(approved, FAILED).standing == "stopped"
 
 

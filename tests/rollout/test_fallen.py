@@ -24,6 +24,7 @@ def event(hours: int, what: str, version: str, **more: Any) -> Event:
 PROMOTED = event(0, "approved", "2", before="1")
 BEGUN = event(1, "rollout", "3", rollout=GOING)
 FELL = event(2, "rollout", "3", rollout=STOPPED)
+HELD = event(2, "rollout", "3", rollout=GOING.model_copy(update={"standing": "held"}))
 
 
 def opened(*events: Event, known: tuple[Incident, ...] = ()) -> list[Incident]:
@@ -79,3 +80,27 @@ def test_every_channel_is_told_of_what_opened_and_the_log_where_there_is_none() 
     alerts = alerts_about(changes, AlertParams(channels=channels), AT)
     assert [(each.incident, each.moment, each.channel) for each in alerts] == [(7, "opened", name) for name in channels]
     assert [each.channel for each in alerts_about(changes, AlertParams(), AT)] == ["log"]
+
+
+def test_a_rollout_that_is_held_opens_one_that_closes_when_it_no_longer_is() -> None:
+    [incident] = opened(PROMOTED, BEGUN, HELD)
+    assert (incident.action, incident.rule, incident.cause) == (
+        Action.alert,
+        "held rollout",
+        "rollout: version 3 is held",
+    )
+    assert told([PROMOTED, BEGUN, HELD], [incident], 8) == []
+    on = event(4, "rollout", "3", rollout=GOING)
+    [change] = told([PROMOTED, BEGUN, HELD, on], [incident], 8)
+    assert (change.moment, change.incident.closed_at) == ("closed", on.at)
+    assert opened(PROMOTED, BEGUN, HELD, on) == [], "over before anybody was told"
+
+
+def test_one_that_was_held_and_is_stopped_is_told_as_stopped() -> None:
+    [incident] = opened(PROMOTED, BEGUN, HELD)
+    stopped = event(5, "rollout", "3", rollout=STOPPED)
+    changes = told([PROMOTED, BEGUN, HELD, stopped], [incident], 8)
+    assert [(change.moment, change.incident.rule) for change in changes] == [
+        ("closed", "held rollout"),
+        ("opened", "stopped rollout"),
+    ]
