@@ -79,10 +79,13 @@ class Hour:
     of_another_contract: int
     """Rows that were checked against another version of the contract; not counted."""
     sample: Sample
+    of_challenger: int = 0
+    """Rows that a challenger answered instead: they came, and say nothing of the champion."""
 
     @property
     def rows(self) -> int:
-        return self.of_another_contract + sum(profile.rows for profile in self.profiles.values())
+        """All that was answered."""
+        return self.of_challenger + self.of_another_contract + sum(profile.rows for profile in self.profiles.values())
 
     def to_bytes(self) -> bytes:
         """It as one file."""
@@ -96,6 +99,7 @@ class Hour:
             "start": self.start.isoformat(),
             "rows": self.rows,
             "others": self.of_another_contract,
+            "challenger": self.of_challenger,
             "limit": self.sample.limit,
         }
         schema = pa.schema({"version": pa.string(), "data": pa.binary()}, metadata={_META: json.dumps(told)})
@@ -118,7 +122,8 @@ class Hour:
         hashes = as_integers(rows.column("hash").combine_chunks().view(pa.int64())).view(np.uint64)
         profiles = {part["version"]: Profile.from_bytes(part["data"], where) for part in parts[:-1]}
         sample = Sample(hashes, rows.drop_columns("hash"), told["limit"])
-        return cls(datetime.fromisoformat(told["start"]), profiles, told["others"], sample)
+        start, of_challenger = datetime.fromisoformat(told["start"]), told.get("challenger", 0)
+        return cls(start, profiles, told["others"], sample, of_challenger)
 
     @staticmethod
     def rows_of(data: bytes, where: str = "a file") -> int:
@@ -139,7 +144,7 @@ def count_hours(
     names = [name for name in grid.columns if name not in (SCORE, PREDICTION)]
     columns = [*names, *_ABOUT, *_answers(problem).values()]
     for batch in answers.batches(*span, list(dict.fromkeys(columns))):
-        for hour, rows in _by_hour(_asked_the_champion(batch)):
+        for hour, rows in _by_hour(_answered(batch)):
             if hour not in counting:
                 counting[hour] = _Counting(grid, problem, nothing, sample_rows)
             counting[hour].add(rows)
@@ -150,7 +155,7 @@ def rows_by_hour(answers: Answers, start: datetime, end: datetime) -> dict[datet
     """How many rows `count_hours` would find in each hour of `[start, end)`; two columns are read."""
     found: dict[int, int] = {}
     for batch in answers.batches(start, end, ["role", WHEN]):
-        for hour, rows in _by_hour(_asked_the_champion(batch)):
+        for hour, rows in _by_hour(_answered(batch)):
             found[hour] = found.get(hour, 0) + rows.num_rows
     return {_EPOCH + HOUR * hour: rows for hour, rows in sorted(found.items())}
 
@@ -196,10 +201,12 @@ class _Counting:
         self._answers = _answers(problem)
         self._sample_rows = sample_rows
         self._profiles: dict[str, Counting] = {}
-        self._others = 0
+        self._others = self._challenger = 0
         self._sample = sample
 
-    def add(self, batch: pa.RecordBatch) -> None:
+    def add(self, answered: pa.RecordBatch) -> None:
+        batch = answered.filter(pc.is_in(answered.column("role"), value_set=pa.array(ASKED_THE_CHAMPION)))
+        self._challenger += answered.num_rows - batch.num_rows
         same = pc.fill_null(
             pc.equal(batch.column("contract_version").cast(pa.int64()), self._grid.contract_version), fill_value=False
         )
@@ -232,7 +239,7 @@ class _Counting:
 
     def hour(self, start: datetime) -> Hour:
         profiles = {version: counting.profile for version, counting in sorted(self._profiles.items())}
-        return Hour(start, profiles, self._others, self._sample)
+        return Hour(start, profiles, self._others, self._sample, self._challenger)
 
 
 def _answers(problem: Problem) -> dict[str, str]:
@@ -242,8 +249,9 @@ def _answers(problem: Problem) -> dict[str, str]:
     return {SCORE: "probability" if problem is Problem.binary else "prediction"}
 
 
-def _asked_the_champion(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return batch.filter(pc.is_in(batch.column("role"), value_set=pa.array(ASKED_THE_CHAMPION)))
+def _answered(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """What users were answered: a shadow answers nobody."""
+    return batch.filter(pc.is_in(batch.column("role"), value_set=pa.array((*ASKED_THE_CHAMPION, "challenger"))))
 
 
 def _by_hour(batch: pa.RecordBatch) -> Iterable[tuple[int, pa.RecordBatch]]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from configs.project import Project
 from tasks.adapters.journal import Journal
@@ -17,9 +16,8 @@ from tasks.errors import ArtifactError
 from tasks.monitoring.answers import Answers
 from tasks.monitoring.errors import ContractDiffers, ProfileError, ReferenceMissing
 from tasks.monitoring.grid import Grid
-from tasks.monitoring.hours import ASKED_THE_CHAMPION, HOUR, Hour, Sample, plain_rows, together
+from tasks.monitoring.hours import HOUR, Hour, Sample, plain_rows, rows_by_hour, together
 from tasks.monitoring.inputs import Side
-from tasks.monitoring.profile import WHEN
 from tasks.monitoring.reference import Reference, read_reference
 from tasks.monitoring.season import reference_stretches
 from tasks.monitoring.window import Window
@@ -49,7 +47,7 @@ def scan(  # noqa: PLR0913
     champion = Registry(project).holder(case_name, "champion")
     window = Window.of(case, params.monitoring, params.seed, champion.version if champion else None, as_of)
     if champion is None:
-        rows = _rows_alone(answers, window)
+        rows = rows_by_hour(answers, window.history, window.end)
         found = window.without_reference(rows, Answer.waiting, "the case has no champion yet")
         return _blamed(found, window, refused, rows)
     earlier = Journal(project).verdicts(
@@ -62,7 +60,7 @@ def scan(  # noqa: PLR0913
         profiles = Profiles(project, case_name, reference.grid)
         found, rows = _compare(window, reference, profiles, answers, parallel, earlier)
     except (ReferenceMissing, ArtifactError, ProfileError) as error:
-        rows = _rows_alone(answers, window)
+        rows = rows_by_hour(answers, window.history, window.end)
         found = window.without_reference(rows, Answer.unknown, str(error))
     found = _blamed(found, window, refused, rows)
     for verdict in found.verdicts:
@@ -147,14 +145,3 @@ def _side(hours: Mapping[datetime, Hour], grid: Grid, window: Window) -> Side:
 def _accepted(reference: Reference) -> Side:
     rows = pa.RecordBatch.from_pandas(reference.sample, preserve_index=False)
     return Side(reference.profile, plain_rows(rows, reference.grid).to_pandas())
-
-
-def _rows_alone(answers: Answers, window: Window) -> dict[datetime, int]:
-    """Rows by the hour, where there is no grid to count them on."""
-    found: dict[datetime, int] = {}
-    for batch in answers.batches(window.history, window.end, [WHEN, "role"]):
-        asked = batch.filter(pc.is_in(batch.column("role"), value_set=pa.array(ASKED_THE_CHAMPION)))
-        hours = pc.floor_temporal(asked.column(WHEN).cast(pa.timestamp("us", "UTC")), unit="hour")
-        for counted in pc.value_counts(hours).to_pylist():
-            found[counted["values"]] = found.get(counted["values"], 0) + counted["counts"]
-    return found

@@ -64,7 +64,9 @@ class Window:
     ) -> Findings:
         """The verdicts, from counted hours alone."""
         elsewhere = sum(hour.of_another_contract for hour in hours.values())
-        last = current.profile.last or max((hour + HOUR for hour, found in rows.items() if found), default=None)
+        by_challenger = [begin + HOUR for begin, hour in hours.items() if hour.of_challenger]
+        newest = [*by_challenger, *([current.profile.last] if current.profile.last else [])]
+        last = max(newest or (hour + HOUR for hour, found in rows.items() if found), default=None)
         freshness = self._freshness(rows, last and min(last, self.end))
         figures = [self._volume(rows)]
         if elsewhere and not current.profile.rows:

@@ -20,7 +20,7 @@ from tasks.adapters.profiles import Profiles
 from tasks.errors import StoreUnreachable
 from tasks.monitoring.errors import ProfileUnreadable
 from tasks.monitoring.grid import Grid
-from tasks.monitoring.hours import STAND_IN, Hour, Sample, count_hours, together
+from tasks.monitoring.hours import STAND_IN, Hour, Sample, count_hours, rows_by_hour, together
 from tests.monitoring.conftest import HOUR, NOON, FrameAnswers, birds, logged
 
 LATER = NOON + timedelta(days=7)
@@ -245,6 +245,18 @@ def test_answers_of_two_versions_are_kept_apart_and_their_inputs_together(case: 
     assert (of_two.columns["weight"].present, of_two.columns["score"].present) == (157, 50)
     place = grid.paired.index("score")
     assert of_two.pairs.rows[place].max() == 50
+
+
+def test_what_a_challenger_answered_is_counted_and_not_looked_at(case: Case, grid: Grid) -> None:
+    log = FrameAnswers("birds", (logged(birds(100), NOON), logged(birds(40, 4), NOON, role="challenger"),
+                                 logged(birds(30, 5), NOON + HOUR, role="challenger"),
+                                 logged(birds(20, 6), NOON, role="shadow")))  # fmt: skip
+    hours = count_hours(log, grid, case.problem, 500, (NOON, NOON + 2 * HOUR))
+    assert [(hour.rows, hour.of_challenger, list(hour.profiles)) for hour in hours] == [(140, 40, ["1"]), (30, 30, [])]
+    assert {hour.start: hour.rows for hour in hours} == rows_by_hour(log, NOON, NOON + 2 * HOUR)
+    again = [Hour.from_bytes(hour.to_bytes()) for hour in hours]
+    assert [(hour.rows, hour.of_challenger) for hour in again] == [(140, 40), (30, 30)]
+    assert together(hours, grid, "1").rows == 100
 
 
 def test_rows_of_another_contract_are_counted_apart(case: Case, grid: Grid) -> None:

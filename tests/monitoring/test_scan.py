@@ -77,6 +77,14 @@ def test_drift_is_found_and_named_and_the_same_in_parallel(clone: Project) -> No
     assert (said(one, Monitor.inputs).answer, said(one, Monitor.inputs).cause) == (Answer.alarm, "income")
 
 
+def test_a_day_that_the_challenger_answered_alone_is_no_silence(clone: Project) -> None:
+    log = pd.concat([answered(NOW - 2 * DAY), answered(NOW - DAY, role="challenger", model_version="2")])
+    findings = scan(clone, "loans", NOW, Frame(log))
+    assert said(findings, Monitor.freshness).answer is Answer.clear
+    assert said(findings, Monitor.freshness).rows == OPEN * ROWS
+    assert said(findings, Monitor.inputs).answer is Answer.waiting
+
+
 def test_scanning_again_says_the_same(clone: Project) -> None:
     """The second time from the hours that were kept."""
     log = Frame(answered(NOW - DAY))

@@ -260,6 +260,14 @@ def test_a_challenger_and_a_shadow_are_not_counted(scan: Scan) -> None:
         assert said(scan(birds(500, 2), role=role), Monitor.contract).answer is Answer.waiting
 
 
+def test_what_a_challenger_answered_has_come_and_what_a_shadow_scored_has_not(scan: Scan) -> None:
+    before = (490, 500, 510)
+    by_challenger = said(scan(birds(500, 2), before=before, role="challenger"), Monitor.freshness)
+    by_shadow = said(scan(birds(500, 2), before=before, role="shadow"), Monitor.freshness)
+    assert (by_challenger.answer, by_challenger.rows) == (Answer.clear, 500)
+    assert (by_shadow.answer, by_shadow.rows) == (Answer.alarm, 0)
+
+
 def test_what_the_log_hashes_is_not_looked_at_and_told(scan: Scan, case: Case) -> None:
     private = case.model_copy(
         update={"serving": case.serving.model_copy(
