@@ -22,8 +22,6 @@ from tasks.monitoring.estimate import (
 )
 from tasks.monitoring.outlook import CameTrue, apart, look_out
 
-RANDOM = np.random.default_rng(5)
-
 
 def binary(rows: int, seed: int, shift: float = 0.0) -> tuple[Answers, np.ndarray]:
     """Scores that are too low by a power, and what happened; `shift` changes what scores come, not what they mean."""
@@ -65,8 +63,8 @@ def test_estimates_without_labels_come_close_to_the_truth(metric: str, shift: fl
 def test_the_sampling_error_is_that_of_many_draws() -> None:
     answers, _ = binary(400, 3)
     chance = answers.scores ** (1 / 1.5)
-    told = expected(answers, chance)
-    drawn = [expected(answers, (RANDOM.random(400) < chance).astype(float)) for _ in range(300)]
+    told, random = expected(answers, chance), np.random.default_rng(5)
+    drawn = [expected(answers, (random.random(400) < chance).astype(float)) for _ in range(300)]
     for metric in ("auc", "accuracy", "f1", "brier"):
         assert np.std([one[metric].value for one in drawn]) == pytest.approx(told[metric].error, rel=0.2)
 
@@ -79,9 +77,9 @@ def test_an_auc_of_one_kind_of_rows_is_left_out() -> None:
 
 
 def test_several_classes_are_estimated_too() -> None:
-    classes = ("a", "b", "c")
-    chance = RANDOM.dirichlet([1, 2, 3], 12_000)
-    labels = np.array([classes[RANDOM.choice(3, p=row)] for row in chance])
+    classes, random = ("a", "b", "c"), np.random.default_rng(5)
+    chance = random.dirichlet([1, 2, 3], 12_000)
+    labels = np.array([classes[random.choice(3, p=row)] for row in chance])
     sharp = chance**2 / (chance**2).sum(axis=1, keepdims=True)
     answers, truth = Answers(Problem.multiclass, sharp), as_probability(Problem.multiclass, labels, classes)
     first, later = np.arange(6000), np.arange(6000, 12_000)
@@ -89,11 +87,12 @@ def test_several_classes_are_estimated_too() -> None:
     true = expected(answers.at(later), truth[later])
     assert set(now) == {"auc", "accuracy", "f1", "brier"}
     for metric, one in now.items():
-        assert one.value == pytest.approx(true[metric].value, abs=0.02)
+        # Of 24 draws the largest difference was 0.033: what 6,000 rows teach is uncertain by about 0.01.
+        assert one.value == pytest.approx(true[metric].value, abs=0.04)
 
 
 def test_errors_of_a_regression_add_up_to_mae_and_rmse() -> None:
-    error = RANDOM.normal(0, 3, 5000)
+    error = np.random.default_rng(5).normal(0, 3, 5000)
     found = expected_errors(np.abs(error), error**2)
     assert found["mae"].value == pytest.approx(mean_absolute_error(np.zeros(5000), error))
     assert found["rmse"].value == pytest.approx(np.sqrt(np.mean(error**2)))
