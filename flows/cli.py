@@ -47,6 +47,8 @@ app.command(epilog='Example: `evergreen rollout flights --pause --by ada --reaso
     rollout_cli.rollout
 )
 app.command(epilog="Example: `evergreen page --output status.html`")(status_cli.page)
+_BESIDE = 5
+"""Niceness of what is done beside weeks: they take longer, and go first where there are more processes than cores."""
 out = Console()
 err = Console(stderr=True)
 
@@ -71,6 +73,8 @@ def run(
 ) -> None:
     """The whole loop once: a first model if there is none, then a candidate that is judged against it."""
     with replay_cli.weeks_beside(Project.here(), case, weeks) if weeks else nullcontext() as show_weeks:
+        if show_weeks:
+            os.nice(_BESIDE)
         _run_once(_ready(), case)
         if show_weeks:
             show_weeks()

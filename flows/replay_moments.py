@@ -1,7 +1,9 @@
 """What happens in a replay, moment by moment: traffic, labels, the flows as they would have run, and what is told."""
 
+import importlib
 import logging
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -65,6 +67,9 @@ class Replay:
         """Every step that is left, one after the other."""
         for step in self.steps.done:
             on_step(step)
+        if not self.steps.done:
+            # While the first model is trained, this process only waits: what the first look draws with takes seconds.
+            threading.Thread(target=importlib.import_module, args=("tasks.monitoring.report",), daemon=True).start()
         with references_ahead(self.project, self.case.name) as build_ahead:
             os.environ["EVERGREEN_GATEWAY_URL"] = gateway.url
             while (moment := self._next()) is not None:
