@@ -1,5 +1,6 @@
 """Real clones of this project in temporary folders, empty or with bike models already in them."""
 
+import compileall
 import os
 import shutil
 import sqlite3
@@ -127,6 +128,12 @@ def succession(tmp_path: Path, at_home: Callable[[Project], Project], bikes_in_s
 
 
 @pytest.fixture
+def served_before(tmp_path: Path, at_home: Callable[[Project], Project], served_bikes: Path) -> Project:
+    """The same clone, in which a gateway ran before: another comes up from the copy that one left, in a second."""
+    return at_home(move_in(served_bikes, tmp_path / "clone"))
+
+
+@pytest.fixture
 def answer() -> Answer:
     """An approval by Ada, an hour after the question, through the command line, unless changed."""
 
@@ -222,6 +229,19 @@ def bikes_in_succession(once: Callable[[str, Make], Path], registered_bikes: Pat
     return once("succession", make)
 
 
+@pytest.fixture(scope="session")
+def served_bikes(once: Callable[[str, Make], Path], bikes_in_succession: Path) -> Path:
+    """The folder that `served_before` is copied from."""
+
+    def make(folder: Path) -> None:
+        from tests.serving.conftest import await_roles, running  # noqa: PLC0415 - it builds on this module
+
+        with running(move_in(bikes_in_succession, folder)) as gateway:
+            await_roles(gateway)
+
+    return once("served", make)
+
+
 def lay_out(folder: Path) -> Path:
     """Copy this project's own files to `folder`, as a git repository with one commit."""
     for name in FOLDERS:
@@ -229,6 +249,8 @@ def lay_out(folder: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in FILES:
         shutil.copy(ROOT / name, folder / name)
+    # Copies keep the times of files, and with them what was compiled: no clone's first process does that again.
+    compileall.compile_dir(folder, quiet=1)
     git(folder, "init", "--quiet", "--initial-branch=main")
     git(folder, "config", "user.name", "Test")
     git(folder, "config", "user.email", "test@example.org")

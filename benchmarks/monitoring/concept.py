@@ -87,7 +87,7 @@ def sliced(draw: np.random.Generator, rows: int, *, turned: bool) -> Labelled:
     there = (frame["c4"] == "7").to_numpy()
     if turned:
         hits[there] = 1 - hits[there]
-    return Labelled(frame, told, hits, np.arange(rows) * 13 // rows)
+    return Labelled(frame, told, hits, np.arange(rows) * 13 // rows, np.arange(rows) * 91 // rows)
 
 
 def share(hits: int, runs: int) -> str:

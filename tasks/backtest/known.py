@@ -297,7 +297,7 @@ class Known:
         test = concept_test(promise.events(self._promised(life)), days, outcomes.error_rate)
         refuted = [one for one in self._slices(promise, reign, end, sample) if one.refuted]
         found = [f"since day {test.began} {test.change.text}"] if test.alarm and test.change else []
-        found += [f"in `{one.name}` {one.observed:.1%} where {one.expected:.1%} were expected" for one in refuted[:3]]
+        found += [f"in `{one.name}` {one.text}" for one in refuted[:3]]
         text = "; ".join(found) or f"{len(life):,} labels say nothing against the scores"
         return self._verdict(Monitor.concept, _answer(bool(found)), reign, as_of, len(life), text)
 
@@ -327,7 +327,7 @@ class Known:
     def _sliced(self, promise: Promise, told: _Told) -> slices.Labelled:
         (event, *_) = promise.events(self._promised(told))
         batches = pd.factorize(told.batch)[0].astype(np.intp)
-        return slices.Labelled(told.frame.reset_index(drop=True), event.scores, event.hits, batches)
+        return slices.Labelled.of(told.frame, event.scores, event.hits, batches, told.event_time)
 
     def _promised(self, told: _Told) -> Told:
         if self._case.problem is not Problem.multiclass:

@@ -251,7 +251,8 @@ def _sliced(scene: _Scene, promise: Promise, reference: Reference, life: _Life) 
         as_of=scene.as_of, at_most=_MOST_ROWS,
     )  # fmt: skip
     rows = own.merge(features, on=["request_id", "row", "role"], how="inner", validate="one_to_one")
-    now = _labelled(promise, _told(scene.case, rows), rows[columns], np.zeros(len(rows), dtype=np.intp))
+    together = np.zeros(len(rows), dtype=np.intp)
+    now = _labelled(promise, _told(scene.case, rows), rows[columns], together, rows["answered_at"])
     sampled = reference.scores["sampled"].to_numpy(dtype=np.bool_)
     told, batches = _told_by(reference)
     place = sampled[reference.labelled]
@@ -262,14 +263,14 @@ def _sliced(scene: _Scene, promise: Promise, reference: Reference, life: _Life) 
         told.labels[place].reset_index(drop=True),
         None if told.predicted is None else told.predicted[place].reset_index(drop=True),
     )
-    return now, _labelled(promise, before, frame[shared].reset_index(drop=True), batches[place]) if len(
-        before
-    ) else None
+    if not len(before):
+        return now, None
+    moments = reference.scores.loc[reference.labelled & sampled, "event_time"]
+    return now, _labelled(promise, before, frame[shared], batches[place], moments)
 
 
-def _labelled(promise: Promise, told: Told, frame: pd.DataFrame, batches: np.ndarray) -> Labelled:
-    event = promise.events(told)[0]
-    return Labelled(frame.reset_index(drop=True), told.scores, event.hits, batches)
+def _labelled(promise: Promise, told: Told, frame: pd.DataFrame, batches: np.ndarray, moments: pd.Series) -> Labelled:
+    return Labelled.of(frame, told.scores, promise.events(told)[0].hits, batches, moments)
 
 
 def _slice_columns(case: Case) -> list[str]:
@@ -327,10 +328,7 @@ def _text(life: _Life, refuted: list[Slice], loss: float, expected: float, usual
     found = []
     if life.test.alarm and life.test.change is not None:
         found.append(f"since about {life.start:%Y-%m-%d} {life.test.change.text}")
-    found += [
-        f"in `{one.name}` {one.observed:.1%} of {one.rows:,} rows where {one.expected:.1%} were expected"
-        for one in refuted[:3]
-    ]
+    found += [f"in `{one.name}` {one.text}" for one in refuted[:3]]
     if not found:
         return f"{life.labels:,} labels say nothing against the scores, in all or in any slice. {stands}"
     return f"What happens given the scores has changed: {'; '.join(found)}. {stands}"
@@ -361,12 +359,12 @@ def _of_scores(promise: Promise, expected: float) -> Evidence:
 def _of_slice(one: Slice) -> Evidence:
     return Evidence(
         subject=one.name,
-        test="saddlepoint tails of events given scores, over all slices",
-        statistic=one.observed,
+        test="saddlepoint tails of events, loss and order given scores, over all slices",
+        statistic=one.steepness if one.flatter else one.observed,
         p_value=one.p_value,
-        effect=one.observed - one.expected,
+        effect=one.steepness - 1 if one.flatter else one.observed - one.expected,
         alarm=one.refuted,
-        text=f"{one.rows:,} rows: {one.observed:.1%} where {one.expected:.1%} were expected",
+        text=one.text,
     )
 
 

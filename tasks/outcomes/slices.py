@@ -3,8 +3,9 @@
 Each category, and each quantile bin of a number, is one slice. The scores are first brought in line with the window as
 a whole, so that what all rows have in common is left to the test of all rows. A slice may be off as far as it was in
 the reference, give or take what the reference is too small to know and what usually wavers from batch to batch. Beyond,
-three tails are asked, with p-values that hold for few rows too (`tail.py`): more events, fewer events, more loss.
-Holm's procedure keeps the chance of any false alarm over all slices below the error rate, whatever they have in common.
+four things are asked, with p-values that hold for few rows too (`tail.py`): more events, fewer events, more loss, and
+scores that rank worse (`ranks.py`). Holm's procedure keeps the chance of any false alarm over all slices below the
+error rate, whatever they have in common.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import expit, logit
+from scipy.special import expit
 
+from tasks.evaluation.intervals import in_utc
 from tasks.evaluation.predictions import Floats
 from tasks.evaluation.slices import holm
 from tasks.monitoring.wavering import excess
 from tasks.outcomes.calibration import DUST, Calibration, Groups
+from tasks.outcomes.ranks import Cells, Seen, Slopes, Window, learn, spread_of
 from tasks.outcomes.tail import Sums, log_upper_tail
 
 FEWEST_ROWS = 20
@@ -28,6 +31,10 @@ _MOST_VALUES, _MOST_GROUPS, _BINS = 12, 200, 8
 _CELLS = 10
 """Bins of the score within a slice."""
 _NAMED = 5
+_NO_ORDER = 0.15
+"""A slope nearer to 0, as a share of the usual one, is said to be none."""
+_FLATTER = 3
+"""Place of the tail that is about ranks."""
 _SHARE_OF_ERRORS = 0.1
 _LEAST_SPREAD = 0.1
 """Log odds by which slices of one column differ in any case."""
@@ -43,12 +50,21 @@ class Labelled:
     hits: Floats
     batches: Groups
     """Rows that may resemble each other, numbered from 0."""
+    days: Groups
+    """The day each is of, numbered from 0."""
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, scores: Floats, hits: Floats, batches: Groups, moments: pd.Series) -> "Labelled":
+        """Rows that were asked about at such moments."""
+        days = in_utc(moments).dt.floor("D")
+        numbers = ((days - days.min()) // pd.Timedelta(days=1)).to_numpy(dtype=np.intp)
+        return cls(frame.reset_index(drop=True), scores, hits, batches, numbers)
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def at(self, rows: NDArray[np.bool_]) -> "Labelled":
-        return Labelled(self.frame[rows], self.scores[rows], self.hits[rows], self.batches[rows])
+        return Labelled(self.frame[rows], self.scores[rows], self.hits[rows], self.batches[rows], self.days[rows])
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,10 @@ class Slice:
     observed: float
     worse_by: float
     """Mean Brier score beyond the expected."""
+    steepness: float
+    """How well its scores rank, as a share of what is usual: 0 says nothing any more, below 0 is upside down."""
+    flatter: bool
+    """That is what is most striking about it, not how many events there are."""
     log_p: float
     refuted: bool = False
 
@@ -73,6 +93,19 @@ class Slice:
     @property
     def p_value(self) -> float:
         return float(np.exp(self.log_p))
+
+    @property
+    def text(self) -> str:
+        """What is most striking about it."""
+        if not self.flatter:
+            return f"{self.observed:.1%} of {self.rows:,} rows where {self.expected:.1%} were expected"
+        if self.steepness < -_NO_ORDER:
+            how = "rank upside down"
+        elif self.steepness < _NO_ORDER:
+            how = "say nothing any more"
+        else:
+            how = "rank worse"
+        return f"the scores {how} ({self.steepness:.0%} as steep as usual, {self.rows:,} rows)"
 
 
 @dataclass(frozen=True)
@@ -88,10 +121,11 @@ class _Cut:
 
 @dataclass(frozen=True)
 class _Band:
-    """How far each slice of a column may be off, in log odds."""
+    """How far each slice of a column may be off, in log odds, and how steep it usually is."""
 
     low: Floats
     high: Floats
+    slopes: Slopes
 
 
 def scan(window: Labelled, reference: Labelled | None, error_rate: float, *, follows: bool = True) -> tuple[Slice, ...]:
@@ -104,7 +138,8 @@ def scan(window: Labelled, reference: Labelled | None, error_rate: float, *, fol
     cuts = list(_cuts(window, reference))
     count = max(sum(len(cut.names) for cut in cuts), 1)
     before = None if reference is None else _Before.of(reference, error_rate, follows=follows)
-    bands = {cut.column: _band(cut, before, error_rate, count) for cut in cuts}
+    slopes = _slopes(cuts, reference if follows else None)
+    bands = {cut.column: _band(cut, before, slopes[cut.column], error_rate, count) for cut in cuts}
     chances = _chances(window, follows=follows)
     told = _ask(window, chances, cuts, bands, follows=follows)
     named: list[Slice] = []
@@ -135,7 +170,7 @@ def _ask(
     found = [
         one
         for cut in cuts
-        for one in _of_column(_Asked(window.hits, chances, cells, cut), bands[cut.column], follows=follows)
+        for one in _of_column(_Asked(window.hits, chances, cells, window.days, cut), bands[cut.column], follows=follows)
     ]
     return sorted(found, key=lambda one: (one.log_p, one.name))
 
@@ -147,53 +182,69 @@ class _Asked:
     hits: Floats
     chances: Floats
     cells: Groups
+    days: Groups
     cut: _Cut
 
-    def tables(self) -> tuple[Floats, Floats, Floats]:
-        """Rows, expected and observed events, of each slice and cell."""
-        groups, codes = len(self.cut.names), self.cut.codes
-        inside = codes >= 0
-        keys = codes[inside] * _CELLS + self.cells[inside]
+    def table(self) -> Cells:
+        """Rows, chances and events of each slice and bin of the score."""
+        return _table(self.cut.codes, len(self.cut.names), self.cells, self.chances, self.hits)
 
-        def table(values: Floats) -> Floats:
-            sums: Floats = np.bincount(keys, weights=values[inside], minlength=groups * _CELLS).astype(np.float64)
-            return sums.reshape(groups, _CELLS)
+    def by_day(self) -> Window:
+        groups, days = len(self.cut.names), int(self.days.max(initial=0)) + 1
+        codes = np.where(self.cut.codes >= 0, self.cut.codes * days + self.days, -1)
+        return Window(_table(codes, groups * days, self.cells, self.chances, self.hits), groups)
 
-        return table(np.ones(len(codes))), table(self.chances), table(self.hits)
+
+def _table(codes: Groups, groups: int, cells: Groups, chances: Floats, hits: Floats) -> Cells:
+    inside = codes >= 0
+    keys = codes[inside] * _CELLS + cells[inside]
+
+    def sums(values: Floats) -> Floats:
+        found: Floats = np.bincount(keys, weights=values[inside], minlength=groups * _CELLS).astype(np.float64)
+        return found.reshape(groups, _CELLS)
+
+    rows, expected = sums(np.ones(len(codes))), sums(chances)
+    return Cells(rows, np.divide(expected, rows, out=np.full_like(expected, 0.5), where=rows > 0), sums(hits))
 
 
 def _of_column(asked: _Asked, band: _Band, *, follows: bool) -> Iterator[Slice]:
-    rows, expected, observed = asked.tables()
-    share = np.divide(expected, rows, out=np.full_like(expected, 0.5), where=rows > 0)
-    log_p = _log_p(rows, share, observed, band, follows=follows)
-    sizes = rows.sum(axis=1)
-    loss = ((observed - expected) * (1 - 2 * share)).sum(axis=1)
+    cells = asked.table()
+    by_day = asked.by_day()
+    tails = _tails(cells, by_day, band, follows=follows)
+    log_p = np.minimum(np.min(tails, axis=0) + np.log(len(tails)), 0.0)
+    flatter = np.argmin(tails, axis=0) >= _FLATTER
+    steep = by_day.steepness(band.slopes)
+    sizes, observed, expected = (
+        values.sum(axis=1) for values in (cells.rows, cells.events, cells.rows * cells.chances)
+    )
+    loss = ((cells.events - cells.rows * cells.chances) * (1 - 2 * cells.chances)).sum(axis=1)
     for index in np.flatnonzero(sizes >= FEWEST_ROWS):
         yield Slice(
             column=asked.cut.column,
             value=asked.cut.names[index],
             rows=int(sizes[index]),
-            expected=float(expected[index].sum() / sizes[index]),
-            observed=float(observed[index].sum() / sizes[index]),
+            expected=float(expected[index] / sizes[index]),
+            observed=float(observed[index] / sizes[index]),
             worse_by=float(loss[index] / sizes[index]),
+            steepness=float(steep[index]),
+            flatter=bool(flatter[index]),
             log_p=float(log_p[index]),
         )
 
 
-def _log_p(rows: Floats, share: Floats, observed: Floats, band: _Band, *, follows: bool) -> Floats:
-    """Logarithm of the p-value of each slice, over its three tails."""
-    odds = logit(np.clip(share, 1e-9, 1 - 1e-9))
-    low, high = expit(odds + band.low[:, None]), expit(odds + band.high[:, None])
+def _tails(cells: Cells, by_day: Window, band: _Band, *, follows: bool) -> list[Floats]:
+    """Logarithms of p-values of each slice: more events, fewer, and where scores are chances more loss, worse order."""
+    rows, observed = cells.rows, cells.events
+    low, high = expit(cells.odds + band.low[:, None]), expit(cells.odds + band.high[:, None])
     ones = np.ones_like(rows)
     more = log_upper_tail(Sums(rows, high, ones), observed.sum(axis=1), counts=True)
     fewer = log_upper_tail(Sums(rows, 1 - low, ones), (rows - observed).sum(axis=1), counts=True)
-    tails = [more, fewer]
-    if follows:
-        weights = 1 - 2 * share
-        worst = Sums(rows, np.where(weights > 0, high, low), weights)
-        tails.append(log_upper_tail(worst, (observed * weights).sum(axis=1), counts=False))
-    log_p: Floats = np.minimum(np.min(tails, axis=0) + np.log(len(tails)), 0.0)
-    return log_p
+    if not follows:
+        return [more, fewer]
+    weights = 1 - 2 * cells.chances
+    worst = Sums(rows, np.where(weights > 0, high, low), weights)
+    loss = log_upper_tail(worst, (observed * weights).sum(axis=1), counts=False)
+    return [more, fewer, loss, by_day.log_p_flatter(band.slopes), by_day.newest_half().log_p_flatter(band.slopes)]
 
 
 @dataclass(frozen=True)
@@ -211,12 +262,63 @@ class _Before:
         return cls(rows, rows.hits - chance, chance * (1 - chance))
 
 
-def _band(cut: _Cut, before: _Before | None, error_rate: float, count: int) -> _Band:
+@dataclass(frozen=True)
+class _Batches:
+    """The reference, its scores brought in line with each batch as a whole, as a window's are with the window."""
+
+    rows: Labelled
+    chances: Floats
+    cells: Groups
+
+    @classmethod
+    def of(cls, rows: Labelled) -> "_Batches":
+        chances, cells = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.intp)
+        for batch in np.unique(rows.batches):
+            mine = rows.batches == batch
+            chances[mine] = _chances(rows.at(mine), follows=True)
+            cells[mine] = _cells(chances[mine])
+        return cls(rows, chances, cells)
+
+    def seen(self, cut: _Cut) -> Seen:
+        """The slices of a column, batch by batch."""
+        groups, days = len(cut.names), int(self.rows.days.max(initial=0)) + 1
+        keys = (self.rows.batches * groups + cut.reference) * days + self.rows.days
+        cells, there = self._told(np.where(cut.reference >= 0, keys, -1))
+        return Seen.of(cells, there // days // groups, there // days % groups)
+
+    def of_a_day(self) -> float:
+        """Variance of slopes of whole days."""
+        cells, there = self._told(self.rows.days)
+        return spread_of([Seen.of(cells, there, np.zeros_like(there))])
+
+    def _told(self, keys: Groups) -> tuple[Cells, Groups]:
+        """Tables of the rows of each key from 0, and the keys."""
+        there, places = np.unique(keys[keys >= 0], return_inverse=True)
+        codes = np.full(len(keys), -1, dtype=np.intp)
+        codes[keys >= 0] = places
+        return _table(codes, len(there), self.cells, self.chances, self.rows.hits), there
+
+
+def _slopes(cuts: Sequence[_Cut], reference: Labelled | None) -> dict[str, Slopes]:
+    """How steep the slices of each column are; of a column that the reference does not have, as steep as all rows."""
+    slopes = {cut.column: Slopes.unknown(len(cut.names)) for cut in cuts}
+    if reference is None:
+        return slopes
+    batches = _Batches.of(reference)
+    seen = {cut.column: batches.seen(cut) for cut in cuts if cut.column in reference.frame}
+    spread, of_a_day, count = spread_of(list(seen.values())), batches.of_a_day(), len(np.unique(reference.batches))
+    return slopes | {
+        column: learn(of_column, len(slopes[column].usual), spread, of_a_day, count)
+        for column, of_column in seen.items()
+    }
+
+
+def _band(cut: _Cut, before: _Before | None, slopes: Slopes, error_rate: float, count: int) -> _Band:
     """How far off each slice was in the reference, with what that does not know; dust where there is no reference."""
     groups = len(cut.names)
     dust = np.full(groups, DUST)
     if before is None or cut.column not in before.rows.frame:
-        return _Band(-dust, dust)
+        return _Band(-dust, dust, slopes)
     inside = cut.reference >= 0
     codes, batches = cut.reference[inside], before.rows.batches[inside]
     surprise, weight = before.surprise[inside], before.weight[inside]
@@ -226,7 +328,7 @@ def _band(cut: _Cut, before: _Before | None, error_rate: float, count: int) -> _
     off = off / (known + alike)
     reach = stats.norm.isf(_SHARE_OF_ERRORS * error_rate / (2 * count)) / np.sqrt(known + alike)
     wavers = stats.norm.isf(error_rate / (2 * count)) * _wavering(codes, batches, surprise, weight, groups)
-    return _Band(off - reach - wavers - dust, off + reach + wavers + dust)
+    return _Band(off - reach - wavers - dust, off + reach + wavers + dust, slopes)
 
 
 def _wavering(codes: Groups, batches: Groups, surprise: Floats, weight: Floats, groups: int) -> float:

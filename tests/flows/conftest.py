@@ -142,6 +142,11 @@ def succession(succession: Project, empty_prefect: Path) -> Project:
     return with_prefect(succession, empty_prefect)
 
 
+@pytest.fixture
+def served_before(served_before: Project, empty_prefect: Path) -> Project:
+    return with_prefect(served_before, empty_prefect)
+
+
 @pytest.fixture(scope="session")
 def trained_bikes(once: Callable[[str, Make], Path], judged_bikes: Path, empty_prefect: Path) -> Path:
     """The folder that `trained` is copied from."""

@@ -44,6 +44,16 @@ def change_case(root: Path, **values: Any) -> None:
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}, sort_keys=False))
 
 
+def train_never(project: Project) -> None:
+    """Have triage note what it would train for."""
+    triage = project.case("bikes").triage.model_dump(mode="json", exclude_defaults=True)
+    rules = [
+        {**rule, "action": rule["action"].replace("retrain", "note").removesuffix("_recent")}
+        for rule in triage["rules"]
+    ]
+    change_case(project.root, triage={**triage, "rules": rules})
+
+
 @pytest.fixture(scope="session")
 def watched_bikes(once: Callable[[str, Any], Path], registered_bikes: Path) -> Path:
     """The folder that `watched` is copied from."""
@@ -163,6 +173,7 @@ def test_features_that_arrive_in_other_units_block_training_until_somebody_lifts
 
 def test_a_monitor_that_fails_silences_no_other_and_ends_the_run_red(watched: Project) -> None:
     answer_recorded(watched, "bikes", LATER - WEEK, LATER, as_it_was)
+    train_never(watched)
     broken = watched.root / "tasks/monitoring/rescore.py"
     broken.write_text(
         broken.read_text().replace("    case, params = ", "    raise OSError('no such disk')\n    case, params = ", 1)
@@ -176,11 +187,12 @@ def test_a_monitor_that_fails_silences_no_other_and_ends_the_run_red(watched: Pr
     assert {Monitor.freshness, Monitor.contract, Monitor.inputs, Monitor.hourly, Monitor.score} <= set(standing)
     causes = {incident.cause for incident in Incidents(watched).all("bikes")}
     assert "skew: could not compute" in causes
-    assert acted(watched).triaged.action is Action.retrain, "the others were acted on"
+    assert acted(watched).triaged.action is Action.note, "the others were acted on"
 
 
 def test_labels_that_come_in_are_judged_and_triaged(watched: Project) -> None:
     answer_recorded(watched, "bikes", LATER - WEEK, LATER, as_it_was)
+    train_never(watched)
     ended = evergreen(watched, "truth", "bikes", "--as-of", f"{LATER + timedelta(days=1):%Y-%m-%dT%H:%M}")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     said = Journal(watched).standing("bikes", LATER + timedelta(days=1))

@@ -88,8 +88,8 @@ def _shadowed(project: Project) -> int:
     return sum(role == "shadow" for batch in roles for role in batch)
 
 
-def test_a_challenger_reaches_all_users_step_by_step(succession: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    project = staged(succession, "shadow-canary")
+def test_a_challenger_reaches_all_users_step_by_step(served_before: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = staged(served_before, "shadow-canary")
     rows = delivered(project, 120)
     with running(project) as gateway:
         monkeypatch.setenv("EVERGREEN_GATEWAY_URL", gateway.url)
@@ -129,15 +129,15 @@ def test_a_challenger_reaches_all_users_step_by_step(succession: Project, monkey
 
 
 def test_a_planted_bad_challenger_is_rolled_back_by_itself_before_it_answers_anybody(
-    succession: Project, answer: Any, monkeypatch: pytest.MonkeyPatch
+    served_before: Project, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Version 2, with a quarter of the trees, against 3: made to look as if it had passed the gate."""
-    decide(succession, answer("3"))
-    registry = Registry(succession)
+    decide(served_before, answer("3"))
+    registry = Registry(served_before)
     registry.move_alias("bikes", "retired", "1")
     registry.tag("bikes", "2", {"status": "awaiting approval", "champion_then": "3"})
     registry.move_alias("bikes", "challenger", "2")
-    project = staged(succession, "shadow-canary", shadow={"hours": 0, "requests": 30, "labels": 5000})
+    project = staged(served_before, "shadow-canary", shadow={"hours": 0, "requests": 30, "labels": 5000})
     with running(project) as gateway:
         monkeypatch.setenv("EVERGREEN_GATEWAY_URL", gateway.url)
         assert approve(project, "2") is Status.rolling_out
@@ -159,10 +159,10 @@ def test_a_planted_bad_challenger_is_rolled_back_by_itself_before_it_answers_any
 
 
 def test_an_ab_test_says_its_size_before_it_begins_and_the_winner_of_all_its_rows_is_promoted(
-    succession: Project, monkeypatch: pytest.MonkeyPatch
+    served_before: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sized = {"effect": 0.25, "hours": 0}
-    project = staged(succession, "ab", ab=sized)
+    project = staged(served_before, "ab", ab=sized)
     with running(project) as gateway:
         monkeypatch.setenv("EVERGREEN_GATEWAY_URL", gateway.url)
         approve(project, "3")

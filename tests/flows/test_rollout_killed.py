@@ -125,9 +125,9 @@ def gateways_of_load_checks() -> set[int]:
 
 
 def test_the_flow_is_killed_at_every_stage_and_users_are_answered_as_was_decided(
-    succession: Project, dies: Dies, monkeypatch: pytest.MonkeyPatch
+    served_before: Project, dies: Dies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = staged(succession, "shadow-canary", **FEW)
+    project = staged(served_before, "shadow-canary", **FEW)
     with running(project) as gateway, Users(gateway, delivered(project, 200)).asking() as users:
         monkeypatch.setenv("EVERGREEN_GATEWAY_URL", gateway.url)
         assert approved(project, "3") is Status.rolling_out
@@ -168,9 +168,9 @@ def test_the_flow_is_killed_at_every_stage_and_users_are_answered_as_was_decided
 
 
 def test_the_gateway_is_killed_in_a_canary_nothing_answered_is_lost_and_the_stage_goes_on(
-    succession: Project, monkeypatch: pytest.MonkeyPatch
+    served_before: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = staged(succession, "canary", **FEW)
+    project = staged(served_before, "canary", **FEW)
     rows = delivered(project, 60)
     with running(project) as gateway:
         monkeypatch.setenv("EVERGREEN_GATEWAY_URL", gateway.url)
@@ -230,9 +230,9 @@ def away(database: Path) -> Iterator[None]:
 
 
 def test_a_registry_that_is_away_is_waited_for_while_the_gateway_answers(
-    succession: Project, monkeypatch: pytest.MonkeyPatch
+    served_before: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = staged(succession, "canary", **{**FEW, "look_seconds": 1})
+    project = staged(served_before, "canary", **{**FEW, "look_seconds": 1})
     rows, registry = delivered(project, 60), project.stores / "mlflow.db"
     with running(project) as gateway:
         monkeypatch.setenv("EVERGREEN_GATEWAY_URL", gateway.url)

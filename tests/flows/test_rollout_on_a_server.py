@@ -30,12 +30,12 @@ SIGNED = {"reviewer": "ada", "reason": "as good as it gets"}
 
 
 @pytest.fixture
-def stack(succession: Project) -> Iterator[RunningStack]:
+def stack(served_before: Project) -> Iterator[RunningStack]:
     """A clone in which `evergreen up` runs, and bike model 3 waits for an approval."""
-    change_params(succession.root, "bikes", {"rollout": QUICK, "approval.expires_after_hours": 1e7})
-    _on_free_ports(succession)
+    change_params(served_before.root, "bikes", {"rollout": QUICK, "approval.expires_after_hours": 1e7})
+    _on_free_ports(served_before)
     running = RunningStack(
-        succession, {**os.environ, "EVERGREEN_ROOT": str(succession.root), "PYTHONPATH": str(succession.root)}
+        served_before, {**os.environ, "EVERGREEN_ROOT": str(served_before.root), "PYTHONPATH": str(served_before.root)}
     )
     running.start()
     yield running

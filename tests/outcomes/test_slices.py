@@ -26,7 +26,7 @@ def rows(seed: int, count: int, turned: tuple[str, str] | None = None, offset: f
     if turned:
         there = (frame[turned[0]] == turned[1]).to_numpy()
         hits[there] = 1 - hits[there]
-    return Labelled(frame, told, hits, np.arange(count) * 13 // count)
+    return Labelled(frame, told, hits, np.arange(count) * 13 // count, np.arange(count) * 91 // count)
 
 
 def test_nothing_is_named_where_nothing_turned() -> None:
@@ -76,16 +76,63 @@ def test_a_slice_that_wavers_from_week_to_week_is_no_change() -> None:
         group, week = draw.integers(3, size=count), np.arange(count) * weeks // count
         off = draw.normal(size=(weeks, 3))[week, group]
         hits = (draw.random(count) < expit(np.log(told / (1 - told)) + off)).astype(float)
-        return Labelled(pd.DataFrame({"harbour": group.astype(str)}), told, hits, week)
+        return Labelled(
+            pd.DataFrame({"harbour": group.astype(str)}), told, hits, week, np.arange(count) * 7 * weeks // count
+        )
 
     assert not any(one.refuted for one in scan(wavering(1, 3000, 1), wavering(2, 26_000, 13), 0.05))
     assert any(one.refuted for one in scan(wavering(1, 3000, 1), None, 0.05))
 
 
+def harbours(seed: int, count: int, weeks: int, *, turned: float = 0.0, days: int = 7, slopes: float = 0.0) -> Labelled:
+    """Three slices whose rates differ from day to day; for the last days, a share of what happens in one is turned."""
+    draw = np.random.default_rng([SEED, seed])
+    told = expit(draw.normal(size=count))
+    group, day = draw.integers(3, size=count), np.arange(count) * 7 * weeks // count
+    odds = stats.norm.isf(1 - told) * (1 + slopes * draw.normal(size=(weeks, 3))[day // 7, group])
+    odds += 0.7 * draw.normal(size=(7 * weeks, 3))[day, group]
+    hits = (draw.random(count) < expit(1.6 * odds)).astype(float)
+    there = (group == 1) & (day >= 7 * weeks - days) & (draw.random(count) < turned)
+    hits[there] = 1 - hits[there]
+    return Labelled(pd.DataFrame({"harbour": group.astype(str)}), told, hits, day // 7, day)
+
+
+@pytest.mark.parametrize(("turned", "says"), [(1.0, "upside down"), (0.5, "nothing any more")])
+def test_a_slice_that_lost_its_order_is_found_however_much_its_rate_wavers(turned: float, says: str) -> None:
+    reference = harbours(2, 20_000, 13)
+    found = scan(harbours(1, 3000, 1, turned=turned), reference, 0.05)
+
+    assert [one.name for one in found if one.refuted] == ["harbour=1"]
+    assert found[0].flatter
+    assert says in found[0].text
+    assert not any(one.refuted for one in scan(harbours(1, 3000, 1), reference, 0.05))
+
+
+def test_a_slice_that_turned_three_days_ago_is_found_among_days_that_did_not() -> None:
+    reference = harbours(2, 20_000, 13)
+    found = scan(harbours(3, 3000, 1, turned=1.0, days=3), reference, 0.05)
+
+    assert found[0].refuted
+    assert found[0].name == "harbour=1"
+
+
+def test_slices_whose_order_wavers_from_week_to_week_are_no_change() -> None:
+    reference = harbours(2, 20_000, 13, slopes=0.3)
+    alarms = [
+        any(one.refuted for one in scan(harbours(seed, 3000, 1, slopes=0.3), reference, 0.05)) for seed in range(20, 60)
+    ]
+
+    assert np.mean(alarms) <= 0.1
+
+
 def test_what_all_rows_have_in_common_is_no_slice() -> None:
     shifted = rows(4, 10_000)
     worse = Labelled(
-        shifted.frame, expit(np.log(shifted.scores / (1 - shifted.scores)) - 1), shifted.hits, shifted.batches
+        shifted.frame,
+        expit(np.log(shifted.scores / (1 - shifted.scores)) - 1),
+        shifted.hits,
+        shifted.batches,
+        shifted.days,
     )
 
     assert not any(one.refuted for one in scan(worse, rows(99, 20_000), 0.05))
@@ -116,14 +163,18 @@ def test_too_few_rows_have_no_slices(count: int) -> None:
 
 def test_columns_of_one_value_or_none_have_no_slices() -> None:
     some = rows(8, 500)
-    plain = Labelled(pd.DataFrame({"same": ["x"] * 500, "empty": [None] * 500}), some.scores, some.hits, some.batches)
+    plain = Labelled(
+        pd.DataFrame({"same": ["x"] * 500, "empty": [None] * 500}), some.scores, some.hits, some.batches, some.days
+    )
 
     assert scan(plain, None, 0.05) == ()
 
 
 def test_a_column_the_reference_does_not_have_is_judged_by_the_window() -> None:
     reference = rows(99, 20_000)
-    bare = Labelled(reference.frame.drop(columns="c4"), reference.scores, reference.hits, reference.batches)
+    bare = Labelled(
+        reference.frame.drop(columns="c4"), reference.scores, reference.hits, reference.batches, reference.days
+    )
 
     assert [one.name for one in scan(rows(1, 10_000, ("c4", "7")), bare, 0.05) if one.refuted] == ["c4=7"]
 

@@ -119,6 +119,12 @@ def gateway(bikes_in_succession: Path, tmp_path_factory: pytest.TempPathFactory)
         yield started
 
 
+def await_roles(gateway: RunningGateway) -> None:
+    """Wait until all that has a role is loaded: while it is fetched, MLflow makes a database where one is missing."""
+    for role in ("champion", "challenger", "retired"):
+        gateway.wait_for(lambda: gateway.status()["cases"]["bikes"].get(role), role)  # noqa: B023 - called at once
+
+
 @pytest.fixture(scope="session")
 def bike() -> dict[str, Any]:
     """A row as a client of the bikes sends it."""

@@ -39,8 +39,7 @@ from tasks.features.artifact import load_model, score
 from tasks.promotion.decide import Why, decide, roll_back
 from tasks.promotion.traffic import set_traffic
 from tasks.records import Candidate
-from tests.conftest import move_in
-from tests.serving.conftest import RunningGateway, running
+from tests.serving.conftest import RunningGateway, await_roles, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("gateway")]
 
@@ -330,12 +329,10 @@ class Load:
 
 
 @pytest.fixture
-def own(bikes_in_succession: Path, tmp_path: Path, at_home: Callable[[Project], Project]) -> Iterator[RunningGateway]:
+def own(served_before: Project) -> Iterator[RunningGateway]:
     """A gateway of the test's own, with two workers."""
-    with running(at_home(move_in(bikes_in_succession, tmp_path / "clone")), workers=2) as gateway:
-        # While a version is still being fetched, MLflow makes a new and empty database where one was taken away.
-        for role in ("challenger", "retired"):
-            gateway.wait_for(lambda: gateway.status()["cases"]["bikes"].get(role), role)  # noqa: B023 - called at once
+    with running(served_before, workers=2) as gateway:
+        await_roles(gateway)
         yield gateway
 
 
@@ -464,15 +461,12 @@ def changed_place(project: Project, lines: str) -> Iterator[None]:
         path.write_text(kept)
 
 
-def test_with_keys_only_those_who_show_one_are_answered(
-    bikes_in_succession: Path, tmp_path: Path, at_home: Callable[[Project], Project], bike: Row
-) -> None:
-    project = at_home(move_in(bikes_in_succession, tmp_path / "clone"))
+def test_with_keys_only_those_who_show_one_are_answered(served_before: Project, bike: Row) -> None:
     keys, key = Keys().with_new("shop", ("predict",), WHY.at)
     keys, admin = keys.with_new("prometheus", ("predict", "admin"), WHY.at)
-    keys.write(project.root / "data/keys.json")
+    keys.write(served_before.root / "data/keys.json")
     lines = "  keys: data/keys.json\n  limits: {requests_per_second: 2}\n"
-    with changed_place(project, lines), running(Project(project.root)) as gateway:
+    with changed_place(served_before, lines), running(Project(served_before.root)) as gateway:
         assert gateway.post("/predict/bikes", json=bike).status_code == 401
         shown = {"authorization": f"Bearer {key}"}
         assert gateway.post("/predict/bikes", json=bike, headers=shown).status_code == 200
@@ -487,10 +481,9 @@ def test_with_keys_only_those_who_show_one_are_answered(
 
 
 def test_a_worker_with_all_it_should_hold_still_says_that_it_lives_and_what_it_counts(
-    bikes_in_succession: Path, tmp_path: Path, at_home: Callable[[Project], Project], bike: Row
+    served_before: Project, bike: Row
 ) -> None:
-    project = at_home(move_in(bikes_in_succession, tmp_path / "clone"))
-    with changed_place(project, "  limits: {in_flight: 1}\n"), running(Project(project.root)) as gateway:
+    with changed_place(served_before, "  limits: {in_flight: 1}\n"), running(Project(served_before.root)) as gateway:
         address = httpx.URL(gateway.url)
         with socket.create_connection((address.host, address.port or 80)) as slow:
             slow.sendall(b"POST /predict/bikes HTTP/1.1\r\nhost: here\r\ncontent-length: 1000000\r\n\r\n{")
@@ -505,16 +498,15 @@ def test_a_worker_with_all_it_should_hold_still_says_that_it_lives_and_what_it_c
 
 
 def test_a_pipeline_without_a_plan_is_served_in_batches_with_the_same_answers(
-    bikes_in_succession: Path, tmp_path: Path, at_home: Callable[[Project], Project], bike: Row
+    served_before: Project, bike: Row
 ) -> None:
-    project = at_home(move_in(bikes_in_succession, tmp_path / "clone"))
     rows = many(bike, 40)
-    with running(project) as gateway:
+    with running(served_before) as gateway:
         with_plan = predictions(gateway.post("/predict/bikes", json=rows))
         assert gateway.status()["cases"]["bikes"]["champion"]["engine"] == "plan"
-    folder = project.stores / "gateway/bikes/2"
+    folder = served_before.stores / "gateway/bikes/2"
     (folder / "distrusted.json").write_text('{"what": "a test", "at": "2026-01-01T00:00:00Z"}')
-    with running(project) as gateway:
+    with running(served_before) as gateway:
         engine = lambda: gateway.status()["cases"]["bikes"]["champion"]["engine"]  # noqa: E731
         gateway.wait_for(lambda: engine() == "pipeline", "pipeline", 30)
         assert predictions(gateway.post("/predict/bikes", json=rows)) == with_plan
@@ -563,12 +555,11 @@ def certify(folder: Path) -> ssl.SSLContext:
 
 
 def test_with_a_certificate_answers_are_encrypted_and_plain_requests_get_none(
-    bikes_in_succession: Path, tmp_path: Path, at_home: Callable[[Project], Project], bike: Row
+    served_before: Project, tmp_path: Path, bike: Row
 ) -> None:
-    project = at_home(move_in(bikes_in_succession, tmp_path / "clone"))
     trusted = certify(tmp_path)
     lines = f"  tls: {{certificate: {tmp_path / 'gateway.pem'}, key: {tmp_path / 'gateway.key'}}}\n"
-    with changed_place(project, lines), running(Project(project.root), trusted=trusted) as gateway:
+    with changed_place(served_before, lines), running(Project(served_before.root), trusted=trusted) as gateway:
         answer = gateway.post("/predict/bikes", json=bike)
         assert answer.status_code == 200
         assert answer.json()["model_version"] == "2"
