@@ -29,7 +29,7 @@ def answer_in_form(stack: RunningStack, run_id: str) -> None:
     assert stack.api(f"/flow_runs/{run_id}/resume", incomplete)["status"] == "REJECT", "a form without a reason"
     assert first_version(stack).status == "awaiting approval"
     form = {"approve": "yes", "reviewer": "ada", "reason": "as good as it gets", "share": 0.25}
-    stack.wait_for(lambda: stack.api(f"/flow_runs/{run_id}/resume", {"run_input": form})["status"] == "ACCEPT", 30)
+    stack.wait_for(lambda: stack.api(f"/flow_runs/{run_id}/resume", {"run_input": form})["status"] == "ACCEPT")
 
 
 def answer_in_shell(stack: RunningStack, run_id: str) -> None:
@@ -61,7 +61,7 @@ def test_a_question_waits_through_a_power_cut_and_takes_its_answer_from_anywhere
     assert len(Registry(stack.project).versions("bikes")) == 1, "what was done before the power cut is not done again"
     assert [event.what for event in History(stack.project).events("bikes")] == ["registered", "approving", "approved"]
 
-    told = stack.wait_for(lambda: stack.predict("bikes"), 60)
+    told = stack.wait_for(lambda: stack.predict("bikes"))
     assert (told["model_version"], told["role"]) == ("1", "champion"), "what was approved answers users"
 
     only_scheduled = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}

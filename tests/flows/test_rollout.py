@@ -78,7 +78,7 @@ def look() -> tuple[Rollout, Rollout, tuple[Reason, ...]]:
 
 
 def settled(gateway: RunningGateway, share: float) -> None:
-    gateway.wait_for(lambda: gateway.status()["cases"]["bikes"]["share"] == share, f"share of {share:g}", 20)
+    gateway.wait_for(lambda: gateway.status()["cases"]["bikes"]["share"] == share, f"share of {share:g}")
 
 
 def _shadowed(project: Project) -> int:
@@ -96,9 +96,9 @@ def test_a_challenger_reaches_all_users_step_by_step(served_before: Project, mon
         assert approve(project, "3") is Status.rolling_out
         _, shadow, checked = look()
         assert shadow.stage.name == "shadow", checked
-        gateway.wait_for(lambda: gateway.status()["cases"]["bikes"]["shadow"], "shadow", 20)
+        gateway.wait_for(lambda: gateway.status()["cases"]["bikes"]["shadow"], "shadow")
         ask(gateway, rows)
-        gateway.wait_for(lambda: _shadowed(project) >= len(rows), "the shadow's rows", 20)
+        gateway.wait_for(lambda: _shadowed(project) >= len(rows), "the shadow's rows")
         _, canary, compared = look()
         assert canary.stage.name == "canary 50 %", compared
         assert {"errors", "p95", "p99", "disagreement", "shift"} <= {reason.rule for reason in compared}
@@ -119,7 +119,7 @@ def test_a_challenger_reaches_all_users_step_by_step(served_before: Project, mon
         ask(gateway, rows)
         _, warm, smoked = look()
         assert warm.stage.name == "warm", smoked
-        gateway.wait_for(lambda: gateway.status()["cases"]["bikes"]["champion"]["version"] == "3", "the champion", 20)
+        gateway.wait_for(lambda: gateway.status()["cases"]["bikes"]["champion"]["version"] == "3", "the champion")
         _, done, _ = look()
         assert done.standing == "done"
         assert steps.where.fn("bikes") is None
@@ -143,13 +143,13 @@ def test_a_planted_bad_challenger_is_rolled_back_by_itself_before_it_answers_any
         assert approve(project, "2") is Status.rolling_out
         _, shadow, checked = look()
         assert shadow.stage.name == "shadow", checked
-        gateway.wait_for(lambda: gateway.status()["cases"]["bikes"]["shadow"], "shadow", 20)
+        gateway.wait_for(lambda: gateway.status()["cases"]["bikes"]["shadow"], "shadow")
         ask(gateway, delivered(project, 1500))
         answers = LoggedAnswers(predictions_url(project), "bikes", fresh=segments_folder(project))
         gather(project, "bikes", datetime.now(UTC), answers)
         _, stopped, reasons = look()
         assert stopped.standing == "stopped", reasons
-        gateway.wait_for(lambda: not gateway.status()["cases"]["bikes"]["shadow"], "its end", 20)
+        gateway.wait_for(lambda: not gateway.status()["cases"]["bikes"]["shadow"], "its end")
     assert [reason.rule for reason in reasons if not reason.passed and not reason.inconclusive] == ["loss"]
     assert standing(project)["2"] == "rolled back"
     assert aliases(project)["champion"] == "3"

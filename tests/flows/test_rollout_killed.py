@@ -158,7 +158,7 @@ def test_the_flow_is_killed_at_every_stage_and_users_are_answered_as_was_decided
             if not state(project).over:
                 settled(gateway, SHARES[state(project).stage.name])
         assert seen == list(SHARES)
-        gateway.wait_for(lambda: gateway.status()["cases"]["bikes"]["champion"]["version"] == "3", "the champion", 20)
+        gateway.wait_for(lambda: gateway.status()["cases"]["bikes"]["champion"]["version"] == "3", "the champion")
         users.wait_for(5)
     assert (aliases(project), standing(project)["3"]) == ({"champion": "3", "retired": "2"}, "champion")
     assert users.refused == 0

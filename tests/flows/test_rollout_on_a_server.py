@@ -65,7 +65,7 @@ def started(stack: RunningStack, deployment: str, parameters: dict[str, Any]) ->
 def test_an_approval_starts_the_run_a_form_asks_before_full_traffic_and_a_button_takes_it_back(
     stack: RunningStack,
 ) -> None:
-    stack.wait_for(lambda: stack.predict("bikes"), 90)
+    stack.wait_for(lambda: stack.predict("bikes"))
     approved = stack.evergreen("approve", "3", "--case", "bikes", "--by", "ada", "--reason", "better everywhere")
     assert approved.returncode == 0, approved.stderr
     assert "3 is rolling out" in approved.stdout
@@ -74,7 +74,7 @@ def test_an_approval_starts_the_run_a_form_asks_before_full_traffic_and_a_button
     asking = state(stack)
     assert asking is not None
     assert asking.stage.name == "canary 50 %"
-    [run] = stack.wait_for(lambda: runs(stack, "Suspended"), 30)
+    [run] = stack.wait_for(lambda: runs(stack, "Suspended"))
     wrong = stack.api(f"/flow_runs/{run['id']}/resume", {"run_input": {"wish": "perhaps", **SIGNED}})
     assert wrong["status"] == "REJECT", "a form that was not filled in"
     # As the form does; and tried again where SQLite under load answers 503.
@@ -90,7 +90,7 @@ def test_an_approval_starts_the_run_a_form_asks_before_full_traffic_and_a_button
 
     back = {"case": "bikes", "version": "3", "by": "grace", "reason": "complaints"}
     rollback = started(stack, "rollback/bikes", back)
-    stack.wait_for(lambda: stack.api(f"/flow_runs/{rollback}", get=True)["state_name"] == "Completed", 60)
+    stack.wait_for(lambda: stack.api(f"/flow_runs/{rollback}", get=True)["state_name"] == "Completed")
     assert aliases(stack.project)["champion"] == "2"
     assert standing(stack.project)["3"] == "rolled back"
-    stack.wait_for(lambda: stack.predict("bikes")["model_version"] == "2", 20)
+    stack.wait_for(lambda: stack.predict("bikes")["model_version"] == "2")

@@ -84,5 +84,5 @@ def test_runs_that_are_retried_refused_or_left_unanswered_end_as_they_should(sta
 
 
 def ended_after_suspension(stack: RunningStack, run: str) -> tuple[str, str]:
-    stack.wait_for(lambda: stack.api(f"/flow_runs/{run}", get=True)["state"]["name"] != "Suspended", 60)
+    stack.wait_for(lambda: stack.api(f"/flow_runs/{run}", get=True)["state"]["name"] != "Suspended")
     return ended(stack, run)

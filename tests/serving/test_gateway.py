@@ -39,7 +39,7 @@ from tasks.features.artifact import load_model, score
 from tasks.promotion.decide import Why, decide, roll_back
 from tasks.promotion.traffic import set_traffic
 from tasks.records import Candidate
-from tests.serving.conftest import RunningGateway, await_roles, running
+from tests.serving.conftest import READY_SECONDS, RunningGateway, await_roles, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("gateway")]
 
@@ -318,14 +318,15 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def await_version(self, version: str, seconds: float = 10) -> float:
-        """Seconds until an answer of `version` was seen among those still to come."""
-        began, seen = time.monotonic(), len(self.answers)
-        while time.monotonic() - began < seconds:
-            if any(answer.get("model_version") == version for _, answer in self.answers[seen:]):
-                return time.monotonic() - began
-            time.sleep(0.002)
-        raise AssertionError(f"no answer of version {version} in {seconds} s")
+    def await_version(self, version: str) -> None:
+        """Wait until `version` is among the answers still to come."""
+        seen, deadline = len(self.answers), time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            looked_at, seen = seen, len(self.answers)
+            if any(answer.get("model_version") == version for _, answer in self.answers[looked_at:seen]):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"no answer of version {version} in {READY_SECONDS} s")
 
 
 @pytest.fixture
@@ -359,9 +360,7 @@ def test_a_share_moves_entities_and_a_shadow_scores_them_all(own: RunningGateway
     again = {row["hour_id"]: own.post("/predict/bikes", json=row).json()["model_version"] for row in rows}
     assert first == again
     assert 0.2 < sum(version == "3" for version in first.values()) / len(rows) < 0.4
-    own.wait_for(
-        lambda: (logged(own)["role"] == "shadow").sum() >= sum(v == "2" for v in first.values()) * 2, "shadow", 10
-    )
+    own.wait_for(lambda: (logged(own)["role"] == "shadow").sum() >= sum(v == "2" for v in first.values()) * 2, "shadow")
     log = logged(own)
     shadowed = log[log["role"] == "shadow"].merge(
         log[log["role"] == "champion"], on="request_id", suffixes=("", "_told")
@@ -408,21 +407,21 @@ def test_without_its_registry_it_goes_on_and_comes_up_again(own: RunningGateway,
     told = own.post("/predict/bikes", json=bike).json()["prediction"]
     database = own.project.stores / "mlflow.db"
     database.rename(database.with_suffix(".away"))
-    own.wait_for(lambda: own.status()["alarms"], "alarm", 20)
+    own.wait_for(lambda: own.status()["alarms"], "alarm")
     assert own.post("/predict/bikes", json=bike).json()["prediction"] == told
     own.stop()
     own.start().await_ready()
     assert own.post("/predict/bikes", json=bike).json()["prediction"] == told
     assert not database.exists()
     database.with_suffix(".away").rename(database)
-    own.wait_for(lambda: not own.status()["alarms"], "recovery", 60)
+    own.wait_for(lambda: not own.status()["alarms"], "recovery")
 
 
 def test_an_altered_model_is_refused_and_the_champion_stays(own: RunningGateway, bike: Row) -> None:
     plan = own.project.stores / "gateway/bikes/1/plan.npz"
     plan.write_bytes(plan.read_bytes()[:-1] + b"x")
     os.kill(workers(own)[0], signal.SIGKILL)
-    own.wait_for(lambda: "is not the file that was recorded" in own.output.read_text(), "refusal", 20)
+    own.wait_for(lambda: "is not the file that was recorded" in own.output.read_text(), "refusal")
     found = [own.post("/predict/bikes", json=bike) for _ in range(20)]
     assert {(answer.status_code, answer.json()["model_version"]) for answer in found} == {(200, "2")}
 
@@ -488,7 +487,7 @@ def test_a_worker_with_all_it_should_hold_still_says_that_it_lives_and_what_it_c
         with socket.create_connection((address.host, address.port or 80)) as slow:
             slow.sendall(b"POST /predict/bikes HTTP/1.1\r\nhost: here\r\ncontent-length: 1000000\r\n\r\n{")
             gateway.wait_for(
-                lambda: gateway.post("/predict/bikes", json=bike).status_code == 503, "a worker that is full", 10
+                lambda: gateway.post("/predict/bikes", json=bike).status_code == 503, "a worker that is full"
             )
             assert [gateway.get(path).status_code for path in ("/v2/health/live", "/v2/health/ready", "/metrics")] == [
                 200,
@@ -508,7 +507,7 @@ def test_a_pipeline_without_a_plan_is_served_in_batches_with_the_same_answers(
     (folder / "distrusted.json").write_text('{"what": "a test", "at": "2026-01-01T00:00:00Z"}')
     with running(served_before) as gateway:
         engine = lambda: gateway.status()["cases"]["bikes"]["champion"]["engine"]  # noqa: E731
-        gateway.wait_for(lambda: engine() == "pipeline", "pipeline", 30)
+        gateway.wait_for(lambda: engine() == "pipeline", "pipeline")
         assert predictions(gateway.post("/predict/bikes", json=rows)) == with_plan
 
         async def at_once() -> list[float]:
