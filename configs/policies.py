@@ -72,6 +72,7 @@ TRIGGERS: dict[str, Callable[[Trigger], dict[str, Any]]] = {
     "estimated loss": _alarm("estimated"),
     "realised loss": _alarm("realised"),
     "concept drift": _alarm("concept"),
+    "concept drift of a slice": _alarm("slices"),
 }
 """What may start a training. `drift`: any column of the inputs differs from what the champion was accepted on."""
 

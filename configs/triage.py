@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from configs.frozen import Frozen
 
 MonitorName = Literal[
-    "freshness", "contract", "inputs", "hourly", "score", "estimated", "labels", "realised", "concept", "skew"
+    "freshness", "contract", "inputs", "hourly", "score", "estimated", "skew", "labels", "realised", "concept", "slices"
 ]
 Said = Literal["clear", "alarm", "waiting", "unknown", "silent"]
 """What a monitor may say; `silent`: it has said nothing about this champion yet."""
@@ -102,6 +102,8 @@ RULES = (
     Rule(rule="drift of the score", when=({"score": ("alarm",)}, _NO_LABELS_YET), action="retrain"),
     # After the alarms that train, which say why; before what only notes or waits, which would put it off for ever.
     Rule(rule="a month without training", hours_since_training=Span(at_least=672), action="retrain"),
+    # People are told where: if the model as a whole is the worse for it, the rules above train.
+    Rule(rule="a part of the world changed", when=({"slices": ("alarm",)},), action="alert"),
     Rule(rule="season", only_expected=("inputs", "hourly"), action="none"),
     Rule(rule="drift without loss", when=({**_DRIFT, "estimated": ("alarm",)},), action="note"),
     Rule(rule="labels are late", when=({"labels": ("alarm",)},), action="wait"),

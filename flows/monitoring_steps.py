@@ -49,7 +49,7 @@ ANSWERED_BY: Mapping[str, tuple[Monitor, ...]] = {
     "rescore": (Monitor.skew,),
     "gather": (Monitor.labels,),
     "realise": (Monitor.labels, Monitor.realised),
-    "detect": (Monitor.concept,),
+    "detect": (Monitor.concept, Monitor.slices),
 }
 """Whose verdict is missing when a step fails."""
 _EVENTS = uuid.UUID("6c1f0d0e-3f43-4a1d-9a1c-2b8a1f0f6a55")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from configs.project import Project
+from configs.triage import MonitorName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ _SHOWN = 30
 _WIDE = 150
 _WEEK_HOURS = 168.0
 _MARKS = {"clear": ("·", "green"), "alarm": ("!", "bold red"), "waiting": ("…", "dim"), "unknown": ("?", "yellow")}
-_MONITORS = ("freshness", "contract", "inputs", "hourly", "score", "estimated", "skew", "labels", "realised", "concept")
+_MONITORS = get_args(MonitorName)
 _QUIET_ACTIONS = {"none", "wait"}
 _BEGINNINGS = {"approving", "rolling back"}
 out = Console()

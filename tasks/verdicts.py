@@ -28,7 +28,9 @@ class Monitor(StrEnum):
     realised = "realised"
     """Performance as labels show it, against the reference."""
     concept = "concept"
-    """The loss given the inputs: sequentially, and slice by slice."""
+    """What happens given the scores, over the champion's life."""
+    slices = "slices"
+    """The same in each group of rows, in the newest window."""
     skew = "skew"
     """Logged answers scored again, and logged features taken from the source again."""
 

@@ -105,6 +105,7 @@ class Known:
             Monitor.estimated: self._estimated,
             Monitor.realised: self._realised,
             Monitor.concept: self._concept,
+            Monitor.slices: self._slices,
         }
 
     def verdicts(
@@ -286,20 +287,35 @@ class Known:
         )
 
     def _concept(self, reign: Reign, as_of: datetime) -> Verdict:
-        outcomes = self._params.monitoring.outcomes
-        end = self._mature(as_of)
-        life = self._answered(reign, reign.since, end).labelled
-        reference = self._reference(reign).labelled
-        if len(life) < outcomes.min_labels or len(reference) < outcomes.min_labels:
+        error_rate = self._params.monitoring.outcomes.error_rate
+        life = self._answered(reign, reign.since, self._mature(as_of)).labelled
+        held = self._held_against(reign, len(life))
+        if held is None:
             return self._waits(Monitor.concept, reign, as_of, len(life), "more labels are needed")
-        promise, sample = self._promise(reign, reference)
+        promise, _ = held
         days = ((life.event_time - life.event_time.min()) // _DAY).to_numpy(dtype=np.intp)
-        test = concept_test(promise.events(self._promised(life)), days, outcomes.error_rate)
-        refuted = [one for one in self._slices(promise, reign, end, sample) if one.refuted]
-        found = [f"since day {test.began} {test.change.text}"] if test.alarm and test.change else []
-        found += [f"in `{one.name}` {one.text}" for one in refuted[:3]]
-        text = "; ".join(found) or f"{len(life):,} labels say nothing against the scores"
-        return self._verdict(Monitor.concept, _answer(bool(found)), reign, as_of, len(life), text)
+        test = concept_test(promise.events(self._promised(life)), days, error_rate)
+        text = f"{len(life):,} labels say nothing against the scores"
+        if test.alarm and test.change is not None:
+            text = f"since day {test.began} {test.change.text}"
+        return self._verdict(Monitor.concept, _answer(test.alarm), reign, as_of, len(life), text)
+
+    def _slices(self, reign: Reign, as_of: datetime) -> Verdict:
+        newest = self._newest(reign, self._mature(as_of)).labelled
+        held = self._held_against(reign, len(newest))
+        if held is None:
+            return self._waits(Monitor.slices, reign, as_of, len(newest), "more labels are needed")
+        promise, sample = held
+        error_rate, follows = self._params.monitoring.outcomes.error_rate, self._case.problem.gives_probabilities
+        found = slices.scan(self._sliced(promise, newest), sample, error_rate, follows=follows)
+        refuted = [f"in `{one.name}` {one.text}" for one in found if one.refuted]
+        text = "; ".join(refuted[:3]) or f"{len(newest):,} labels say nothing against the scores in any slice"
+        return self._verdict(Monitor.slices, _answer(bool(refuted)), reign, as_of, len(newest), text)
+
+    def _held_against(self, reign: Reign, labels: int) -> tuple[Promise, slices.Labelled] | None:
+        """What the champion's labels are held against; None while there are too few, of its own or of the reference."""
+        reference, fewest = self._reference(reign).labelled, self._params.monitoring.outcomes.min_labels
+        return self._promise(reign, reference) if min(labels, len(reference)) >= fewest else None
 
     def _promise(self, reign: Reign, reference: _Told) -> tuple[Promise, slices.Labelled]:
         """What the reference promises about labels, and a sample of it to hold slices against."""
@@ -313,16 +329,6 @@ class Known:
             sample = reference.at(np.isin(np.arange(len(reference)), drawn))
             self._promises[key] = promise, self._sliced(promise, sample)
         return self._promises[key]
-
-    def _slices(
-        self, promise: Promise, reign: Reign, end: datetime, sample: slices.Labelled
-    ) -> tuple[slices.Slice, ...]:
-        return slices.scan(
-            self._sliced(promise, self._newest(reign, end).labelled),
-            sample,
-            self._params.monitoring.outcomes.error_rate,
-            follows=self._case.problem.gives_probabilities,
-        )
 
     def _sliced(self, promise: Promise, told: _Told) -> slices.Labelled:
         (event, *_) = promise.events(self._promised(told))

@@ -1,9 +1,10 @@
-"""detect: concept drift, from the labels so far: over the champion's life, and slice by slice in the newest window."""
+"""detect: whether what happens still follows from the scores: over the champion's life, and slice by slice just now."""
 
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,12 +44,12 @@ _MOST_ROWS = 500_000
 """Of a window; beyond, so many drawn by hash speak for all."""
 _MOST_ROWS_OF_A_DAY = 70_000
 """Of a day of the champion's life, likewise."""
-_SHOWN = 5
+_NAMED, _SHOWN = 3, 5
 _ABOUT = ("request_id", "row", "answered_at", "role", "model_version", "score", "prediction", "label")
 
 
 def detect(project: Project, case_name: str, as_of: datetime) -> Findings:
-    """The verdict `concept`, from what `gather` knew at `as_of`: days count when nearly all of their labels are in.
+    """The verdicts `concept` and `slices`, from what `gather` knew at `as_of`: days with nearly all labels count.
 
     Reads the reference that `refer` left here, and of the champion's life the days whose outcomes changed since the
     last look. Raises OutcomesAltered, StoreUnreachable.
@@ -81,15 +82,16 @@ def detect(project: Project, case_name: str, as_of: datetime) -> Findings:
             "of concept drift.",
             life.labels,
         )
-    slices = scan(*_sliced(scene, promise, reference, life), monitoring.outcomes.error_rate, follows=_follows(case))
-    findings = _findings(scene, promise, life, slices)
-    log.info("detect %s: %s: %s", case_name, findings.verdicts[0].answer, findings.verdicts[0].text)
-    return findings
+    concept, figure = _concept(scene, promise, life)
+    slices = _slices(scene, life, *_sliced(scene, promise, reference, life))
+    for verdict in (concept, slices):
+        log.info("detect %s: %s %s: %s", case_name, verdict.monitor, verdict.answer, verdict.text)
+    return Findings(verdicts=(concept, slices), figures=(figure,))
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """What the verdict is about."""
+    """What the verdicts are about."""
 
     project: Project
     case: Case
@@ -99,12 +101,17 @@ class _Scene:
 
     def said(self, answer: Answer, text: str, rows: int = 0) -> Findings:
         """An answer without a look at the labels."""
-        verdict = Verdict(
-            case=self.case.name, monitor=Monitor.concept, answer=answer, as_of=self.as_of,
-            start=self.as_of - self.monitoring.window, end=self.as_of, version=self.version, rows=rows,
-            error_rate=self.monitoring.outcomes.error_rate, text=text,
+        start, end = self.as_of - self.monitoring.window, self.as_of
+        each = (self.verdict(monitor, answer, start, end, rows, text) for monitor in (Monitor.concept, Monitor.slices))
+        return Findings(verdicts=tuple(each))
+
+    def verdict(  # noqa: PLR0913, PLR0917 - the parts of a verdict
+        self, monitor: Monitor, answer: Answer, start: datetime, end: datetime, rows: int, text: str, **more: Any
+    ) -> Verdict:  # fmt: skip
+        return Verdict(
+            case=self.case.name, monitor=monitor, answer=answer, as_of=self.as_of, start=start, end=end,
+            version=self.version, rows=rows, error_rate=self.monitoring.outcomes.error_rate, text=text, **more,
         )  # fmt: skip
-        return Findings(verdicts=(verdict,))
 
 
 @dataclass(frozen=True)
@@ -282,56 +289,63 @@ def _slice_columns(case: Case) -> list[str]:
     ]
 
 
-# The verdict
+# The verdicts
 
 
-def _findings(scene: _Scene, promise: Promise, life: _Life, slices: tuple[Slice, ...]) -> Findings:
-    test, refuted = life.test, [one for one in slices if one.refuted]
-    alarm = test.alarm or bool(refuted)
+def _concept(scene: _Scene, promise: Promise, life: _Life) -> tuple[Verdict, Figure]:
+    test = life.test
     now = life.newest[life.newest["model_version"] == scene.version]
     told = _told(scene.case, now)
     loss, expected = float(promise.losses(told).mean()), float(promise.expected_losses(told.scores).mean())
-    evidence = (
-        *(_of_slice(one) for one in refuted),
-        _of_all(test, loss - expected),
-        _of_scores(promise, expected),
-        *_of_others(scene, promise, life.newest),
-        *(_of_slice(one) for one in slices[len(refuted) : len(refuted) + _SHOWN]),
-    )
-    verdict = Verdict(
-        case=scene.case.name,
-        monitor=Monitor.concept,
-        answer=Answer.alarm if alarm else Answer.clear,
-        as_of=scene.as_of,
-        start=min(life.start, life.end - _DAY),
-        end=life.end,
-        version=scene.version,
-        rows=life.labels,
+    verdict = scene.verdict(
+        Monitor.concept,
+        Answer.alarm if test.alarm else Answer.clear,
+        min(life.start, life.end - _DAY),
+        life.end,
+        life.labels,
+        _text(life, loss, expected, promise.loss),
         statistic=float(np.exp(min(test.log_e, 700.0))),
         threshold=float(np.exp(test.log_threshold)),
-        error_rate=scene.monitoring.outcomes.error_rate,
-        text=_text(life, refuted, loss, expected, promise.loss),
-        evidence=evidence,
-        cause=(refuted[0].name if refuted else ALL) if alarm else "",
+        evidence=(
+            _of_all(test, loss - expected),
+            _of_scores(promise, expected),
+            *_of_others(scene, promise, life.newest),
+        ),
+        cause=ALL if test.alarm else "",
     )
     figure = Figure(
         case=scene.case.name, kind="drift", metric="concept evidence (log10)", start=verdict.start, end=verdict.end,
         version=scene.version, value=test.log_e / float(np.log(10)), rows=life.labels,
     )  # fmt: skip
-    return Findings(verdicts=(verdict,), figures=(figure,))
+    return verdict, figure
 
 
-def _text(life: _Life, refuted: list[Slice], loss: float, expected: float, usual: float) -> str:
+def _slices(scene: _Scene, life: _Life, now: Labelled, before: Labelled | None) -> Verdict:
+    found = scan(now, before, scene.monitoring.outcomes.error_rate, follows=_follows(scene.case))
+    refuted = [one for one in found if one.refuted]
+    named = "; ".join(f"in `{one.name}` {one.text}" for one in refuted[:_NAMED])
+    return scene.verdict(
+        Monitor.slices,
+        Answer.alarm if refuted else Answer.clear,
+        life.end - _window(scene),
+        life.end,
+        len(now),
+        f"What happens given the scores has changed in a part of the rows: {named}."
+        if refuted
+        else f"{len(now):,} labels say nothing against the scores in any of {len(found):,} slices.",
+        evidence=tuple(_of_slice(one) for one in found[: len(refuted) + _SHOWN]),
+        cause=refuted[0].name if refuted else "",
+    )
+
+
+def _text(life: _Life, loss: float, expected: float, usual: float) -> str:
     stands = f"Loss {loss:.4f}, {expected:.4f} to be expected of these scores, {usual:.4f} of the reference's"
     harder = "these rows are harder" if expected > usual else "these rows are no harder"
     stands = f"{stands}: {harder}, and the model is {'worse' if loss > expected else 'no worse'} than it promises."
-    found = []
     if life.test.alarm and life.test.change is not None:
-        found.append(f"since about {life.start:%Y-%m-%d} {life.test.change.text}")
-    found += [f"in `{one.name}` {one.text}" for one in refuted[:3]]
-    if not found:
-        return f"{life.labels:,} labels say nothing against the scores, in all or in any slice. {stands}"
-    return f"What happens given the scores has changed: {'; '.join(found)}. {stands}"
+        since = f"since about {life.start:%Y-%m-%d} {life.test.change.text}"
+        return f"What happens given the scores has changed: {since}. {stands}"
+    return f"{life.labels:,} labels say nothing against the scores. {stands}"
 
 
 def _of_all(test: ConceptTest, beyond: float) -> Evidence:

@@ -15,7 +15,7 @@ from tasks.adapters.journal import Journal
 from tasks.outcomes import detect as detecting
 from tasks.outcomes.detect import detect
 from tasks.outcomes.gather import gather
-from tasks.verdicts import Answer, Findings, Verdict
+from tasks.verdicts import Answer, Findings, Monitor, Verdict
 from tests.outcomes.lent import Champion, Frame, loans, refer
 from tests.outcomes.loans import DAY, START, label_file, project
 
@@ -70,19 +70,22 @@ def serve(
     gather(clone, "loans", at, Frame(pd.concat(parts, ignore_index=True)))
 
 
-def said(findings: Findings) -> Verdict:
-    (verdict,) = findings.verdicts
+def said(findings: Findings, monitor: Monitor = Monitor.concept) -> Verdict:
+    (verdict,) = [verdict for verdict in findings.verdicts if verdict.monitor is monitor]
     return verdict
 
 
 def test_labels_as_promised_are_clear(clone: Project) -> None:
     refer(clone)
     serve(clone, loans(np.random.default_rng(2), ROWS * DAYS))
-    verdict = said(detect(clone, "loans", NOW))
+    findings = detect(clone, "loans", NOW)
 
-    assert verdict.answer is Answer.clear, verdict.text
-    assert verdict.rows > ROWS * (DAYS - 2)
-    assert verdict.cause == ""
+    for verdict in findings.verdicts:
+        assert verdict.answer is Answer.clear, verdict.text
+        assert verdict.cause == ""
+        assert verdict.error_rate == 0.05
+    assert said(findings).rows > ROWS * (DAYS - 2)
+    assert said(findings, Monitor.slices).rows < said(findings).rows, "of the newest window"
 
 
 def test_scores_that_rank_nothing_any_more_are_found_and_dated(clone: Project) -> None:
@@ -100,18 +103,20 @@ def test_scores_that_rank_nothing_any_more_are_found_and_dated(clone: Project) -
     assert "the model is worse than it promises" in verdict.text
 
 
-def test_a_region_that_turned_around_is_named(clone: Project) -> None:
+def test_a_region_that_turned_around_is_named_and_is_not_the_whole_world(clone: Project) -> None:
     refer(clone)
     frame = loans(np.random.default_rng(5), ROWS * DAYS)
     turned = (frame["region"] == "r13") & (frame.index >= ROWS * 5)
     frame.loc[turned, "label"] = 1 - frame.loc[turned, "label"]
     serve(clone, frame)
-    verdict = said(detect(clone, "loans", NOW))
+    findings = detect(clone, "loans", NOW)
+    verdict = said(findings, Monitor.slices)
 
     assert verdict.answer is Answer.alarm
     assert verdict.cause == "region=r13"
     assert verdict.evidence[0].subject == "region=r13"
     assert "`region=r13`" in verdict.text
+    assert said(findings).answer is Answer.clear, said(findings).text
 
 
 def test_harder_rows_are_no_worse_model(clone: Project) -> None:
@@ -138,10 +143,10 @@ def test_labels_known_later_do_not_count(clone: Project) -> None:
 def test_too_few_labels_wait_and_say_how_many_more(clone: Project) -> None:
     refer(clone)
     serve(clone, loans(np.random.default_rng(8), 150))
-    verdict = said(detect(clone, "loans", NOW))
 
-    assert verdict.answer is Answer.waiting
-    assert "50 more are needed" in verdict.text
+    for verdict in detect(clone, "loans", NOW).verdicts:
+        assert verdict.answer is Answer.waiting
+        assert "50 more are needed" in verdict.text
 
 
 def test_before_any_answer_it_waits(clone: Project) -> None:
@@ -152,10 +157,10 @@ def test_before_any_answer_it_waits(clone: Project) -> None:
 
 def test_without_a_reference_it_cannot_say(clone: Project) -> None:
     serve(clone, loans(np.random.default_rng(9), 600))
-    verdict = said(detect(clone, "loans", NOW))
 
-    assert verdict.answer is Answer.unknown
-    assert "reference" in verdict.text
+    for verdict in detect(clone, "loans", NOW).verdicts:
+        assert verdict.answer is Answer.unknown
+        assert "reference" in verdict.text
 
 
 def test_a_reference_with_hardly_a_label_promises_nothing(clone: Project) -> None:

@@ -92,6 +92,15 @@ def test_when_the_concept_changed_only_a_recent_window_is_trained_on(table: tupl
     assert action(table, {"concept": "waiting", "realised": "alarm"}) is Action.retrain
 
 
+def test_a_part_of_the_world_that_changed_is_told_to_people_and_trains_nothing(table: tuple[Rule, ...]) -> None:
+    assert action(table, {"slices": "alarm", "concept": "clear", "realised": "clear"}, **FRESH) is Action.alert
+    assert action(table, {"slices": "alarm", "inputs": "alarm"}) is Action.alert
+    assert action(table, {"slices": "alarm", "realised": "alarm"}, **FRESH) is Action.retrain, (
+        "one slice puts nobody back"
+    )
+    assert action(table, {"slices": "alarm", "concept": "alarm"}) is Action.retrain_recent
+
+
 def test_a_loss_soon_after_a_promotion_is_rolled_back(table: tuple[Rule, ...]) -> None:
     [rule] = [rule for rule in table if rule.action == "roll_back"]
     assert rule.hours_since_promotion is not None
