@@ -123,7 +123,8 @@ class Triage(Frozen):
     rules: tuple[Rule, ...] = RULES
     guards: Guards = Guards()
     recent_batches: int = Field(8, ge=1)
-    """How many batches `retrain_recent` trains on, before those that judge the candidate."""
+    """How many batches `retrain_recent` trains on at most, before those that judge the candidate: on those since the
+    change, where the verdict says when that was."""
     verdicts_hold_hours: float = Field(192, gt=0)
     """A verdict older than this says nothing any more: its monitor has stopped."""
 

@@ -96,12 +96,12 @@ def moment_of(case: Case, as_of: datetime | None) -> datetime:
 
 
 @task(**_KEPT, **_RETRIED)
-def order(case: str, as_of: datetime | None, recent: bool = False) -> Order:
+def order(case: str, as_of: datetime | None, recent: bool = False, since: datetime | None = None) -> Order:
     """What is asked for."""
     project = _in_turn(case)
     described = project.case(case)
     batches = described.triage.recent_batches if recent else None
-    return place_order(project, case, moment_of(described, as_of), batches)
+    return place_order(project, case, moment_of(described, as_of), batches, since)
 
 
 @task(**_KEPT, **_RETRIED)

@@ -23,14 +23,16 @@ def training(
     as_of: datetime | None = None,
     trigger: str = "by hand",  # noqa: ARG001 - the run is named after it
     recent: bool = False,
+    since: datetime | None = None,
 ) -> Registered:
     """Validate what was delivered, train on it, judge the result against the champion, and ask whether it may serve.
 
     A candidate that the gate turns away ends the flow green, and the champion stays; a broken delivery ends it red.
-    `recent`: train on the last `triage.recent_batches` alone, because the world before them is gone.
+    `recent`: train on the last `triage.recent_batches` alone, because the world before them is gone; on those of them
+    that came `since` then, where it is known when that was.
     """
     steps.take_turn(case)
-    ordered = steps.order(case, as_of, recent)
+    ordered = steps.order(case, as_of, recent, since)
     steps.ingest(ordered)
     steps.validate(ordered)
     steps.train(ordered)

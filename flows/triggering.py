@@ -84,6 +84,7 @@ def _start_training(project: Project, triaged: Triaged) -> str:
         "as_of": triaged.as_of.isoformat(),
         "trigger": _trigger(triaged),
         "recent": triaged.action is Action.retrain_recent,
+        "since": triaged.since.isoformat() if triaged.since else None,
     }
     if runtime.deployment.id is not None:
         run = run_deployment(
@@ -95,7 +96,7 @@ def _start_training(project: Project, triaged: Triaged) -> str:
             as_subflow=False,
         )
         return str(run.id)  # type: ignore[union-attr]
-    state = training(**{**parameters, "as_of": triaged.as_of}, return_state=True)
+    state = training(**{**parameters, "as_of": triaged.as_of, "since": triaged.since}, return_state=True)
     run_id = str(state.state_details.flow_run_id)
     # Whatever became of it: it was started, and is not started again for the same event.
     Journal(project).act(triaged, run_id)

@@ -32,6 +32,8 @@ class Order(Record):
     as_of: AwareDatetime
     train_batches: int | None = Field(None, ge=1)
     """Train on so many batches only; without it, on those that `window.train_batches` says."""
+    train_since: AwareDatetime | None = None
+    """Of these, train on those since then, if there are any: the world before it is gone."""
 
 
 class Batch(Record):

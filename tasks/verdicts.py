@@ -84,6 +84,8 @@ class Verdict(Record):
     """What was found and what was expected, in one sentence for a person."""
     evidence: tuple[Evidence, ...] = ()
     """The worst first."""
+    since: AwareDatetime | None = None
+    """From about when on; None where that cannot be told."""
     cause: str = ""
     """What makes two alarms one incident: the column, slice or test that gives it away."""
     report: str | None = None
@@ -150,6 +152,8 @@ class Triaged(Record):
     reasons: tuple[str, ...]
     verdicts: tuple[Monitor, ...] = ()
     """The monitors whose verdicts the rule is about."""
+    since: AwareDatetime | None = None
+    """From about when on the world is another, for a training on a recent window."""
     version: str | None = None
     """The champion then: the one that leaves, if somebody has to."""
     held_back: Action | None = None

@@ -298,7 +298,9 @@ class Known:
         text = f"{len(life):,} labels say nothing against the scores"
         if test.alarm and test.change is not None:
             text = f"since day {test.began} {test.change.text}"
-        return self._verdict(Monitor.concept, _answer(test.alarm), reign, as_of, len(life), text)
+        verdict = self._verdict(Monitor.concept, _answer(test.alarm), reign, as_of, len(life), text)
+        began = (life.event_time.min() + test.began * _DAY).to_pydatetime()
+        return verdict.model_copy(update={"since": began if test.alarm else None})
 
     def _slices(self, reign: Reign, as_of: datetime) -> Verdict:
         newest = self._newest(reign, self._mature(as_of)).labelled

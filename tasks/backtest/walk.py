@@ -23,9 +23,9 @@ from tasks.evaluation.predictions import Predictions, unusable
 from tasks.features.inputs import used_features
 from tasks.records import Candidate, Decision, Reason, Ruling
 from tasks.triage.choice import Choice, choose
-from tasks.triage.guards import TRAININGS, Past, hold_back
-from tasks.triage.rules import Facts, fitting
-from tasks.validation.windows import labelled, spans
+from tasks.triage.guards import TRAININGS, Changed, Past, hold_back
+from tasks.triage.rules import Facts, changed_at, fitting
+from tasks.validation.windows import labelled, only_since, spans
 from tasks.verdicts import Action, Monitor, Verdict
 
 _HOUR = timedelta(hours=1)
@@ -107,9 +107,9 @@ class Walker:
         as_of = self._history.decides_at(week)
         standing = self._known.verdicts(monitors_of(table), state.reign, as_of, state.said)
         state.said[:0] = standing.values()
-        choice = self._choose(state, table, standing, as_of)
+        choice = self._choose(state, policy, table, standing, as_of)
         ruled, action = choice.decides.ruled, choice.action
-        recent = table.recent_batches if action is Action.retrain_recent else None
+        recent = Recent(table.recent_batches, ruled.since) if action is Action.retrain_recent else None
         candidate = trainable(self._history, state.params, as_of, gated=policy.gated, recent=recent)
         served = fitted_again(self._history, candidate, as_of) if policy.refits(state.params) else candidate
         step = Step(week, as_of, action, ruled.rule, choice.reasons, state.reign.model, candidate, served)
@@ -119,8 +119,17 @@ class Walker:
             self._begins(state, replace(state.retired, since=as_of, promoted=False))
         return step
 
-    def _choose(self, state: _State, table: Triage, standing: dict[Monitor, Verdict], as_of: datetime) -> Choice:
-        past = Past(trainings=state.trainings, rejected_in_a_row=state.rejected_in_a_row)
+    def _choose(
+        self, state: _State, policy: Policy, table: Triage, standing: dict[Monitor, Verdict], as_of: datetime
+    ) -> Choice:
+        judged_by = state.params.window.evaluate_batches if policy.gated else 0
+        past = Past(
+            trainings=state.trainings,
+            rejected_in_a_row=state.rejected_in_a_row,
+            changed=Changed.since(
+                changed_at(standing), self._history.case, judged_by, refit=policy.refits(state.params)
+            ),
+        )
         return choose(
             fitting(table.rules, self._facts(state, table, standing, as_of)),
             lambda ruled: hold_back(ruled.action, table.guards, past, as_of, alarmed=bool(ruled.primary)),
@@ -218,17 +227,28 @@ def first_model(history: History, params: Params, start: datetime) -> Model:
     return model
 
 
+@dataclass(frozen=True)
+class Recent:
+    """The window of a training on what is recent."""
+
+    batches: int
+    """At most."""
+    since: datetime | None
+
+
 def trainable(
-    history: History, params: Params, as_of: datetime, *, gated: bool, recent: int | None = None
+    history: History, params: Params, as_of: datetime, *, gated: bool, recent: Recent | None = None
 ) -> Model | None:
     """The model that could be trained at a moment; a gated one leaves the evaluation window out."""
     ready = labelled(history.batches, history.case.label_delay, as_of)
-    window = params.window.model_copy(update={"train_batches": recent or params.window.train_batches})
+    window = params.window.model_copy(update={"train_batches": recent.batches}) if recent else params.window
     if gated:
         train, _ = spans(ready, (), window)
         stop = len(ready) - window.evaluate_batches
     else:
         train, stop = ready[-(window.train_batches or len(ready)) :], len(ready)
+    if recent and recent.since:
+        train = only_since(train, recent.since, history.rows_of, window)
     return Model(stop - len(train), stop) if train else None
 
 

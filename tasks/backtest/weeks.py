@@ -85,6 +85,10 @@ class History:
             self._rows[batch] = Rows(frame, event_time, labels(self.case, frame))
         return self._rows[batch]
 
+    def rows_of(self, batch: Batch) -> int:
+        """How many rows one of the batches holds."""
+        return len(self.rows(self.batches.index(batch)).frame)
+
     def labels(self, stop: int) -> int:
         """How many labels the batches before `stop` hold."""
         return sum(int(self.rows(batch).known.sum()) for batch in range(stop))

@@ -311,6 +311,7 @@ def _concept(scene: _Scene, promise: Promise, life: _Life) -> tuple[Verdict, Fig
             _of_scores(promise, expected),
             *_of_others(scene, promise, life.newest),
         ),
+        since=life.start if test.alarm else None,
         cause=ALL if test.alarm else "",
     )
     figure = Figure(

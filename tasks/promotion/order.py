@@ -14,11 +14,18 @@ from tasks.records import Candidate, ChampionRef, Order
 log = logging.getLogger(__name__)
 
 
-def place_order(project: Project, case_name: str, as_of: datetime, train_batches: int | None = None) -> Order:
+def place_order(
+    project: Project,
+    case_name: str,
+    as_of: datetime,
+    train_batches: int | None = None,
+    train_since: datetime | None = None,
+) -> Order:
     """Write the order and the champion's model where the chain reads them; returns the order.
 
-    With `train_batches`, only so many are trained on, whatever `window.train_batches` says.
-    Raises StoreUnreachable, and ArtifactMissing or ArtifactAltered when the champion's file is not what was approved.
+    With `train_batches`, only so many are trained on, whatever `window.train_batches` says; with `train_since`, only
+    those of them since then. Raises StoreUnreachable, and ArtifactMissing or ArtifactAltered when the champion's file
+    is not what was approved.
     """
     registry = Registry(project)
     files = project.files(case_name)
@@ -27,7 +34,7 @@ def place_order(project: Project, case_name: str, as_of: datetime, train_batches
         _no_champion(files)
     elif not _is_there(files, champion):
         _fetch(registry, champion, files)
-    order = Order(case=case_name, as_of=as_of, train_batches=train_batches)
+    order = Order(case=case_name, as_of=as_of, train_batches=train_batches, train_since=train_since)
     order.write(files.order)
     log.info("order %s: as of %s, champion %s", case_name, as_of.isoformat(), champion.version if champion else "none")
     return order

@@ -1,10 +1,12 @@
 """What holds an action back although its rule fits: cool-down, budget, a training in flight, too many rejections."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from configs.case import Case
 from configs.triage import Guards
+from tasks.validation.windows import learnable_at
 from tasks.verdicts import Action
 
 TRAININGS = frozenset({Action.retrain, Action.retrain_recent})
@@ -26,6 +28,29 @@ class Past:
     """The version that was approved, and is on its way to users."""
     blocked_by: int | None = None
     """The incident that blocks training."""
+    changed: "Changed | None" = None
+    """The world, where a monitor says since when."""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A world that is another since a moment."""
+
+    at: datetime
+    learnable_at: Mapping[Action, datetime]
+    """From when on the model that each training would put before users can know it."""
+
+    @classmethod
+    def since(cls, at: datetime | None, case: Case, judged_by: int, *, refit: bool) -> "Changed | None":
+        """`judged_by`: batches that are kept from the candidate; with `refit` who is accepted learns them, too.
+
+        What a training on recent rows alone puts forward has to prove itself by what it knows of the new world, and
+        waits for that in any case.
+        """
+        if at is None:
+            return None
+        proven = learnable_at(case, judged_by, at)
+        return cls(at, {Action.retrain: learnable_at(case, 0, at) if refit else proven, Action.retrain_recent: proven})
 
 
 @dataclass(frozen=True)
@@ -43,7 +68,12 @@ def hold_back(action: Action, guards: Guards, past: Past, as_of: datetime, *, al
     """
     if action not in TRAININGS:
         return None
-    return _busy(past) or _too_often_rejected(guards, past, alarmed=alarmed) or _too_often(guards, past, as_of)
+    return (
+        _busy(past)
+        or _too_often_rejected(guards, past, alarmed=alarmed)
+        or _too_early(action, past, as_of, alarmed=alarmed)
+        or _too_often(guards, past, as_of)
+    )
 
 
 def _busy(past: Past) -> Held | None:
@@ -66,6 +96,14 @@ def _too_often_rejected(guards: Guards, past: Past, *, alarmed: bool) -> Held | 
         f"the last {past.rejected_in_a_row} candidates were turned away (people are asked after "
         f"{guards.rejected_in_a_row}); training again by itself has not helped",
     )
+
+
+def _too_early(action: Action, past: Past, as_of: datetime, *, alarmed: bool) -> Held | None:
+    """What is trained before only knows the world that is gone."""
+    if not alarmed or past.changed is None or as_of >= past.changed.learnable_at[action]:
+        return None
+    since, until = past.changed.at, past.changed.learnable_at[action]
+    return Held(Action.wait, f"what changed about {since:%Y-%m-%d} can be learned from {until:%Y-%m-%d %H:%M}Z on")
 
 
 def _too_often(guards: Guards, past: Past, as_of: datetime) -> Held | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from configs.triage import Line, Rule, Span
 from tasks.verdicts import Action, Answer, Monitor, Verdict
@@ -45,6 +46,17 @@ class Ruled:
     def primary(self) -> Verdict | None:
         """The verdict that the action is about, if there is one that alarms or could not compute."""
         return next(iter(self.alarming), None)
+
+    @property
+    def since(self) -> datetime | None:
+        """When what it is about began, if a verdict says so."""
+        return next((verdict.since for verdict in self.alarming if verdict.since), None)
+
+
+def changed_at(standing: Mapping[Monitor, Verdict]) -> datetime | None:
+    """When the world changed, as far as the monitors that alarm can tell."""
+    moments = [verdict.since for verdict in standing.values() if verdict.answer is Answer.alarm and verdict.since]
+    return max(moments, default=None)
 
 
 def fitting(rules: Sequence[Rule], facts: Facts) -> tuple[Ruled, ...]:

@@ -14,11 +14,11 @@ from tasks.adapters.registry import ModelVersion, Registry
 from tasks.adapters.turns import alone
 from tasks.records import Ruling, Status
 from tasks.triage.choice import Choice, choose
-from tasks.triage.guards import TRAININGS, Held, Past, hold_back
+from tasks.triage.guards import TRAININGS, Changed, Held, Past, hold_back
 from tasks.triage.incident import alerts_about, follow
-from tasks.triage.rules import Facts, Ruled, cause_of, fitting
+from tasks.triage.rules import Facts, Ruled, cause_of, changed_at, fitting
 from tasks.triage.volume import rows_since
-from tasks.verdicts import Monitor, Triaged, Verdict
+from tasks.verdicts import Action, Monitor, Triaged, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,7 @@ class _Desk:
             rule=ruled.rule,
             reasons=(*choice.reasons, *again),
             verdicts=tuple(verdict.monitor for verdict in ruled.verdicts),
+            since=ruled.since if choice.action is Action.retrain_recent else None,
             version=self.champion.version,
             held_back=choice.decides.held_back,
             key=undone.key if undone else self._key(ruled),
@@ -175,7 +176,7 @@ class _Desk:
         waiting = [version for version in versions if version.status == Status.awaiting]
         # One that was compared with another champion can no longer be approved: it keeps nobody waiting.
         asked = [version.version for version in waiting if version.was_judged_against(champion)]
-        blocking = self.incidents.blocking(case)
+        blocking, params = self.incidents.blocking(case), self.project.params(case)
         return Past(
             trainings=[acted.triaged.as_of for acted in started],
             rejected_in_a_row=self._rejected_in_a_row(started),
@@ -183,6 +184,9 @@ class _Desk:
             awaiting=asked[0] if asked else None,
             rolling_out=next((version.version for version in versions if version.status == Status.rolling_out), None),
             blocked_by=blocking.id if blocking else None,
+            changed=Changed.since(
+                changed_at(self.standing), self.case, params.window.evaluate_batches, refit=params.gate.refit
+            ),
         )
 
     def _decided_trainings(self) -> list[Acted]:

@@ -21,7 +21,7 @@ from tasks.ingestion.batches import delivered, read_batch
 from tasks.records import Batch, BatchReport, Order, Windows
 from tasks.validation.findings import findings, fingerprint
 from tasks.validation.report import page
-from tasks.validation.windows import labelled, spans, why, windows
+from tasks.validation.windows import labelled, only_since, spans, why, windows
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def validate(project: Project, case_name: str) -> Windows:
     inspection = Inspection(case, params, files, batches)
     _refuse_stale(case, params, batches, as_of)
     _refuse_broken(project, inspection, batches[-1])
-    found = _cut(inspection, as_of)
+    found = _cut(inspection, order)
     found.write(files.windows)
     log.info("validate %s: %s", case.name, _said(found, inspection))
     return found
@@ -148,15 +148,22 @@ def _refuse_broken(project: Project, inspection: Inspection, newest: Batch) -> N
         )
 
 
-def _cut(inspection: Inspection, as_of: datetime) -> Windows:
-    params, usable = inspection.params.window, labelled(inspection.batches, inspection.case.label_delay, as_of)
+def _cut(inspection: Inspection, order: Order) -> Windows:
+    params, usable = inspection.params.window, labelled(inspection.batches, inspection.case.label_delay, order.as_of)
+
+    def rows(batch: Batch) -> int:
+        report = inspection.report(batch)
+        return report.rows if report.accepted else 0
+
     while True:
         # A batch that turns out rejected makes evaluation reach further back, to batches not looked at so far.
         rejected = {batch_id for batch_id, report in inspection.reports.items() if not report.accepted}
         train, evaluate = spans(usable, rejected, params)
         unseen = [batch for batch in (*train, *evaluate) if batch.batch_id not in inspection.reports]
         if not unseen:
-            return windows(train, evaluate, inspection.reports, params, as_of)
+            if order.train_since:
+                train = only_since(train, order.train_since, rows, params)
+            return windows(train, evaluate, inspection.reports, params, order.as_of)
         for batch in unseen:
             report = inspection.report(batch)
             if not report.accepted:

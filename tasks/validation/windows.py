@@ -1,11 +1,13 @@
 """Windows: which batches train a candidate and which judge it, once their labels have had time to arrive."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from configs.case import Case
 from configs.params import WindowParams
 from tasks.errors import TooLittleData
+from tasks.ingestion.batches import period_end, period_start
 from tasks.records import Batch, BatchReport, Finding, LeftOut, Severity, Window, Windows
 from tasks.validation.wording import listing
 
@@ -28,6 +30,35 @@ def spans(batches: Sequence[Batch], rejected: Collection[str], params: WindowPar
         accepted += batches[first].batch_id not in rejected
     earliest = 0 if params.train_batches is None else max(0, first - params.train_batches)
     return list(batches[earliest:first]), list(batches[first:])
+
+
+def only_since(
+    train: Sequence[Batch], moment: datetime, rows: Callable[[Batch], int], params: WindowParams
+) -> list[Batch]:
+    """Of the batches to train on, those since a moment, and as many before them as make `min_train_rows`.
+
+    All of them if none is; `rows` says how many rows of a batch count.
+    """
+    first = sum(_middle(batch) < moment for batch in train)
+    if first == len(train):
+        return list(train)
+    while first and sum(map(rows, train[first:])) < params.min_train_rows:
+        first -= 1
+    return list(train[first:])
+
+
+def learnable_at(case: Case, judged_by: int, moment: datetime) -> datetime:
+    """When the labels are in of a batch since a moment, and of those after it that judge who has learned from it."""
+    start = period_start(case.batch_every, moment)
+    end = period_end(case.batch_every, start)
+    late = moment > start + (end - start) / 2
+    for _ in range(judged_by + late):
+        end = period_end(case.batch_every, end)
+    return end + case.label_delay
+
+
+def _middle(batch: Batch) -> datetime:
+    return batch.start + (batch.end - batch.start) / 2
 
 
 def windows(

@@ -1,14 +1,18 @@
 """What holds a training back, on both sides of each bound."""
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from configs.read import read_case
 from configs.triage import Guards
-from tasks.triage.guards import TRAININGS, Held, Past, hold_back
+from tasks.triage.guards import TRAININGS, Changed, Held, Past, hold_back
 from tasks.verdicts import Action
 from tests.triage.conftest import NOW
 
+CASE = read_case(Path(__file__).parents[2], "flights")
 GUARDS = Guards(cool_down_hours=72, trainings_a_month=2, rejected_in_a_row=3)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -55,6 +59,22 @@ def test_one_training_is_in_flight_at_a_time() -> None:
 
 def test_blocked_data_are_not_trained_on() -> None:
     assert held(Past(blocked_by=7)) == Held(Action.wait, "training is blocked by incident 7")
+
+
+def test_nothing_is_trained_for_an_alarm_before_the_new_world_can_be_learned() -> None:
+    def changed(ago: timedelta, *, refit: bool = False, **others: Any) -> Past:
+        return Past(changed=Changed.since(NOW - ago, CASE, judged_by=2, refit=refit), **others)
+
+    # It changed on a Monday, weeks are delivered whole, and labels take a day.
+    told = "what changed about 2011-03-21 can be learned from 2011-04-12 00:00Z on"
+    assert held(changed(21 * DAY - HOUR)) == Held(Action.wait, told)
+    assert held(changed(28 * DAY)) is None
+    assert held(changed(21 * DAY), alarmed=False) is None, "what is trained by schedule waits for nothing"
+    # Who is accepted learns the weeks that judged it; a candidate of recent rows alone has nothing else to show.
+    assert held(changed(14 * DAY, refit=True)) is None
+    recent = hold_back(Action.retrain_recent, GUARDS, changed(14 * DAY, refit=True), NOW, alarmed=True)
+    assert recent is not None
+    assert Changed.since(None, CASE, 2, refit=True) is None
 
 
 def test_after_too_many_rejected_candidates_people_are_asked() -> None:

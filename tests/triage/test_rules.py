@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from configs.case import Case
 from configs.read import read_case
 from configs.triage import RULES, ActionName, Guards, MonitorName, Rule, Said, Span, Triage
-from tasks.triage.rules import SILENT, Facts, Ruled, cause_of, fitting
+from tasks.triage.rules import SILENT, Facts, Ruled, cause_of, changed_at, fitting
 from tasks.verdicts import Action, Answer, Monitor
 from tests.triage.conftest import NOW, facts, found, verdict
 
@@ -20,6 +20,7 @@ TABLES = {
     "of flights": read_case(ROOT, "flights").triage.rules,
     "of bikes": read_case(ROOT, "bikes").triage.rules,
 }
+HOUR = timedelta(hours=1)
 FRESH = {"hours_since_promotion": 24.0, "can_roll_back": True}
 
 
@@ -99,6 +100,17 @@ def test_a_part_of_the_world_that_changed_is_told_to_people_and_trains_nothing(t
         "one slice puts nobody back"
     )
     assert action(table, {"slices": "alarm", "concept": "alarm"}) is Action.retrain_recent
+
+
+def test_the_world_changed_when_the_newest_alarm_says_so() -> None:
+    said = {
+        Monitor.concept: verdict("concept", since=NOW - 9 * HOUR),
+        Monitor.realised: verdict("realised", since=NOW - 5 * HOUR),
+        Monitor.slices: verdict("slices", "clear", since=NOW),
+        Monitor.inputs: verdict("inputs"),
+    }
+    assert changed_at(said) == NOW - 5 * HOUR
+    assert changed_at({Monitor.inputs: verdict("inputs")}) is None
 
 
 def test_a_loss_soon_after_a_promotion_is_rolled_back(table: tuple[Rule, ...]) -> None:

@@ -14,6 +14,7 @@ from tasks.promotion.decide import Why, roll_back
 from tasks.triage.block import acknowledge, refuse_blocked, unblock
 from tasks.triage.errors import NothingBlocked, TrainingBlocked
 from tasks.triage.triage import triage
+from tasks.validation.windows import learnable_at
 from tasks.verdicts import Action, Findings, Monitor, Triaged
 from tests.conftest import AS_OF, ASKED
 from tests.triage.conftest import verdict
@@ -144,6 +145,15 @@ def test_a_loss_soon_after_the_promotion_goes_back_and_later_it_trains(served: P
         say(served, "realised", at=at)
         say(served, "concept", at=at)
         assert decide(served, at).action is action
+
+
+def test_a_training_for_another_world_waits_for_rows_of_it_and_is_told_since_when(served: Project) -> None:
+    judged_by = served.params("bikes").window.evaluate_batches
+    until = learnable_at(served.case("bikes"), judged_by, LATER)
+    for at, action, since in ((until - HOUR, Action.wait, None), (until, Action.retrain_recent, LATER)):
+        say(served, "concept", at=at, since=LATER)
+        decided = decide(served, at)
+        assert (decided.action, decided.since) == (action, since)
 
 
 def test_who_came_back_by_a_rollback_was_not_promoted(served: Project) -> None:

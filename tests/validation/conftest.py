@@ -111,8 +111,8 @@ class Scene:
         for week in range(first, last + 1):
             self.deliver(f"2024-W{week:02}")
 
-    def validate(self, as_of: datetime) -> Windows:
-        Order(case="parcels", as_of=as_of).write(self.files.order)
+    def validate(self, as_of: datetime, **asked: Any) -> Windows:
+        Order(case="parcels", as_of=as_of, **asked).write(self.files.order)
         return validate(self.project, "parcels")
 
     def report(self, batch_id: str) -> BatchReport:

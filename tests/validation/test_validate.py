@@ -169,6 +169,13 @@ def test_what_a_batch_is_checked_for_includes_its_usual_size_and_the_code_of_the
     assert fingerprint(case, rules, batch, 200) != before
 
 
+def test_an_order_for_what_came_since_a_change_trains_on_nothing_before(case: Case, scene: Scene) -> None:
+    changed = batch_of(case, "2024-W04").start
+    found = scene.validate(after_week(7), train_since=changed)
+    assert ids(found.train.batches) == ["2024-W04", "2024-W05"]
+    assert ids(found.evaluate.batches) == ["2024-W06", "2024-W07"]
+
+
 def test_a_report_that_cannot_be_read_is_made_again(scene: Scene) -> None:
     (scene.files.validation / "2024-W07.json").write_text('{"case": "par', encoding="utf-8")
     scene.validate(after_week(7))

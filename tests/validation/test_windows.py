@@ -2,17 +2,20 @@
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from configs.params import WindowParams
+from configs.read import read_case
 from tasks.errors import TooLittleData
 from tasks.records import Batch, BatchReport, Finding, LeftOut, Severity, Windows
-from tasks.validation.windows import labelled, refuse_too_many, spans, why, windows
+from tasks.validation.windows import labelled, learnable_at, only_since, refuse_too_many, spans, why, windows
 
 from .conftest import WINDOW
 
+ROOT = Path(__file__).parents[2]
 START = datetime(2024, 1, 1, tzinfo=UTC)
 AS_OF = START + timedelta(weeks=20)
 
@@ -96,6 +99,49 @@ def test_a_batch_counts_when_the_label_delay_after_its_end_is_over(hours: float,
     delay = timedelta(hours=36)
     as_of = weeks(3)[0].end + delay + timedelta(hours=hours)
     assert ids(labelled(weeks(1, 2, 3), delay, as_of)) == ids(weeks(1, 2, 3) if counts else weeks(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("since", "train"),
+    [
+        (START, (2, 3, 4, 5, 6)),
+        (START + timedelta(weeks=3), (4, 5, 6)),
+        (START + timedelta(weeks=5), (5, 6)),  # week 6 alone has too few rows
+        (START + timedelta(weeks=6), (2, 3, 4, 5, 6)),  # nothing to train on is that new
+    ],
+)
+def test_after_a_change_only_what_came_since_trains_if_it_is_enough(since: datetime, train: tuple[int, ...]) -> None:
+    before = weeks(2, 3, 4, 5, 6)
+    only = only_since(before, since, lambda batch: 150 if batch == weeks(5)[0] else 90, params(min_train_rows=240))
+    assert ids(only) == ids(weeks(*train))
+
+
+def test_a_week_is_new_if_most_of_it_is_and_rejected_ones_count_for_nothing() -> None:
+    middle = START + timedelta(weeks=2, days=3, hours=12)
+    everything = weeks(2, 3, 4, 5)
+    assert ids(only_since(everything, middle, lambda _: 100, params())) == ids(weeks(3, 4, 5))
+    later = middle + timedelta(seconds=1)
+    assert ids(only_since(everything, later, lambda _: 100, params())) == ids(weeks(4, 5))
+    assert ids(only_since(everything, later, lambda _: 0, params())) == ids(everything)
+
+
+@pytest.mark.parametrize(
+    ("every", "changed", "judged_by", "learnable"),
+    [
+        ("week", "2013-06-12T00:00", 2, "2013-07-02T00:00"),
+        ("week", "2013-06-12T00:00", 0, "2013-06-18T00:00"),
+        ("week", "2013-06-13T12:00", 2, "2013-07-02T00:00"),
+        ("week", "2013-06-13T12:01", 2, "2013-07-09T00:00"),
+        ("day", "2013-06-12T13:00", 7, "2013-06-22T00:00"),
+        ("month", "2013-06-12T00:00", 1, "2013-08-02T00:00"),
+    ],
+)
+def test_a_change_can_be_learned_when_a_batch_of_it_and_those_that_judge_have_their_labels(
+    every: str, changed: str, judged_by: int, learnable: str
+) -> None:
+    case = read_case(ROOT, "flights").model_copy(update={"batch_every": every})  # labels come a day later
+    at, wanted = (datetime.fromisoformat(moment).replace(tzinfo=UTC) for moment in (changed, learnable))
+    assert learnable_at(case, judged_by, at) == wanted
 
 
 def test_too_few_batches_to_judge_by_are_refused() -> None:
