@@ -26,6 +26,8 @@ _SURE = 1e-6
 _STRAIGHT = 0.03
 """Log odds by which bins differ from the line in any case."""
 _TRACE = 1e-3
+_TURNS, _NEAR_ENOUGH = 25, 1e-10
+"""Of Newton: at most so many, and fewer once a step is that small."""
 
 
 @dataclass(frozen=True)
@@ -169,11 +171,14 @@ def _own(scores: Floats, follows: bool) -> Floats:
 def _line(inputs: Floats, hits: Floats) -> tuple[Floats, Floats]:
     """The line of log odds that fits the events best, and the covariance of its two numbers."""
     line, start = np.array([0.0, 1.0]), np.array([0.0, 1.0])
-    for _ in range(25):
+    for _ in range(_TURNS):
         chance = expit(inputs @ line)
         known = inputs.T @ (inputs * (chance * (1 - chance))[:, None]) + _TRACE * np.eye(2)
         # A trace of where it began keeps the line finite where the events are all alike.
-        line = line + np.clip(np.linalg.solve(known, inputs.T @ (hits - chance) - _TRACE * (line - start)), -2, 2)
+        step = np.clip(np.linalg.solve(known, inputs.T @ (hits - chance) - _TRACE * (line - start)), -2, 2)
+        line = line + step
+        if np.abs(step).max() < _NEAR_ENOUGH:
+            break
     return line, np.linalg.inv(known)
 
 
@@ -182,11 +187,14 @@ def _offsets(base: Floats, hits: Floats, bins: Groups, count: int) -> tuple[Floa
     off = np.bincount(bins, weights=hits - expit(base), minlength=count)
     alike = 1 / max(excess(off, np.bincount(bins, weights=expit(base) * expit(-base), minlength=count)), _STRAIGHT**2)
     offsets = np.zeros(count)
-    for _ in range(25):
+    for _ in range(_TURNS):
         chance = expit(base + offsets[bins])
         missing = np.bincount(bins, weights=hits - chance, minlength=count) - alike * offsets
         weight = np.bincount(bins, weights=chance * (1 - chance), minlength=count) + alike
-        offsets += np.clip(missing / weight, -2, 2)
+        step = np.clip(missing / weight, -2, 2)
+        offsets += step
+        if np.abs(step).max(initial=0.0) < _NEAR_ENOUGH:
+            break
     return offsets, alike
 
 

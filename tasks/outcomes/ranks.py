@@ -17,7 +17,7 @@ from tasks.monitoring.wavering import excess
 from tasks.outcomes.calibration import DUST, Groups
 from tasks.outcomes.tail import Sums, log_upper_tail
 
-_TURNS, _FARTHEST = 12, 30.0
+_TURNS, _FARTHEST, _NEAR_ENOUGH = 12, 30.0, 1e-9
 _FLATTEST = 0.1
 """A slice that never ranked is taken to have ranked a little: there is no order to lose."""
 _FEWEST_ROWS = 8
@@ -171,7 +171,10 @@ def _fitted(cells: Cells, slopes: Floats) -> _Fitted:
         chances = expit(level[:, None] + slopes[:, None] * odds)
         weight = (cells.rows * chances * (1 - chances)).sum(axis=1)
         missing = (events - cells.rows * chances).sum(axis=1)
-        level = np.clip(level + np.clip(missing / np.maximum(weight, 1e-9), -2, 2), -_FARTHEST, _FARTHEST)
+        step = np.clip(missing / np.maximum(weight, 1e-9), -2, 2)
+        level = np.clip(level + step, -_FARTHEST, _FARTHEST)
+        if np.abs(step).max(initial=0.0) < _NEAR_ENOUGH:
+            break
     chances = expit(level[:, None] + slopes[:, None] * odds)
     weights = cells.rows * chances * (1 - chances)
     middle = (weights * odds).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-12)

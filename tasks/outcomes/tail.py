@@ -16,6 +16,7 @@ from tasks.evaluation.predictions import Floats
 _STEPS = 70
 _FARTHEST = 200.0
 _SMALLEST = 1e-12
+_NEAR_ENOUGH = 1e-11
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def log_upper_tail(sums: Sums, found: Floats, *, counts: bool) -> Floats:
     """
     odds = logit(np.clip(sums.chances, _SMALLEST, 1 - _SMALLEST))
     most = (sums.rows * np.maximum(sums.weights, 0)).sum(axis=1)
-    tilt = _tilts(sums, odds, found)
+    tilt = _tilts(sums, odds, found, most)
     tilted = expit(odds + tilt[:, None] * sums.weights)
     cumulant = _cumulants(sums, odds, tilt)
     variance = (sums.rows * np.square(sums.weights) * tilted * (1 - tilted)).sum(axis=1)
@@ -57,15 +58,29 @@ def log_upper_tail(sums: Sums, found: Floats, *, counts: bool) -> Floats:
     return result
 
 
-def _tilts(sums: Sums, odds: Floats, found: Floats) -> Floats:
-    """The tilt that makes `found` the expected sum, by bisection."""
-    low, high = np.zeros(len(found)), np.full(len(found), _FARTHEST)
+def _tilts(sums: Sums, odds: Floats, found: Floats, most: Floats) -> Floats:
+    """The tilt that makes `found` the expected sum, where that is more than expected and less than all of it; else 0.
+
+    By Newton's steps, and by halves where one would leave what is known to hold the tilt.
+    """
+    tilt, low, high = np.zeros(len(found)), np.zeros(len(found)), np.full(len(found), _FARTHEST)
+    left = np.flatnonzero((found > sums.means()) & (found < most))
     for _ in range(_STEPS):
-        middle = (low + high) / 2
-        expected = (sums.rows * sums.weights * expit(odds + middle[:, None] * sums.weights)).sum(axis=1)
-        below = expected < found
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return np.asarray((low + high) / 2, dtype=np.float64)
+        if not len(left):
+            break
+        weighted, weights = sums.rows[left] * sums.weights[left], sums.weights[left]
+        tilted = expit(odds[left] + tilt[left, None] * weights)
+        missing = found[left] - (weighted * tilted).sum(axis=1)
+        slope = (weighted * weights * tilted * (1 - tilted)).sum(axis=1)
+        below = missing > 0
+        low[left], high[left] = np.where(below, tilt[left], low[left]), np.where(below, high[left], tilt[left])
+        step = tilt[left] + missing / np.maximum(slope, _SMALLEST)
+        inside = (step > low[left]) & (step < high[left])
+        new = np.where(inside, step, (low[left] + high[left]) / 2)
+        moves = np.abs(new - tilt[left]) > _NEAR_ENOUGH * (1 + new)
+        tilt[left] = new
+        left = left[moves]
+    return tilt
 
 
 def _cumulants(sums: Sums, odds: Floats, tilt: Floats) -> Floats:
