@@ -63,14 +63,16 @@ def main() -> None:
     year = read(project.case("flights"))
     weeks = Weeks(year, scored(year, project.params("flights")))
     draw = np.random.default_rng(SEED)
-    found = pd.DataFrame(list(_looks(weeks, draw)), columns=["planted", "days", "alarm", "named"])
-    print("| planted in the newest days | days | windows | alarm | the slice itself named |\n|---|---|---|---|---|")
+    found = pd.DataFrame(list(_looks(weeks, draw)), columns=["planted", "days", "alarm", "named", "first"])
+    print("| planted in the newest days | days | windows | alarm | the slice itself named | first |")
+    print("|---|---|---|---|---|---|")
     for (planted, days), each in found.groupby(["planted", "days"], sort=False):
-        print(f"| {planted} | {days} | {len(each)} | {each['alarm'].sum()} | {each['named'].sum()} |")
+        said = " | ".join(str(each[column].sum()) for column in ("alarm", "named", "first"))
+        print(f"| {planted} | {days} | {len(each)} | {said} |")
 
 
-def _looks(weeks: Weeks, draw: np.random.Generator) -> Iterator[tuple[str, int, bool, bool]]:
-    """Planted, days, whether anything alarmed, whether the slice itself was named."""
+def _looks(weeks: Weeks, draw: np.random.Generator) -> Iterator[tuple[str, int, bool, bool, bool]]:
+    """Planted, days, whether anything alarmed, whether the slice itself was named, and as the first."""
     for first in REFERENCES:
         reference = weeks.reference(first, draw)
         for week in range(first + WEEKS, first + WEEKS + AFTER):
@@ -82,8 +84,8 @@ def _looks(weeks: Weeks, draw: np.random.Generator) -> Iterator[tuple[str, int, 
                 for days in DAYS if plant else (0,):
                     asked = turned(window, plant or ("origin", "", 0.0), days, draw)
                     named = [one for one in scan(asked, reference, RATE) if one.refuted]
-                    itself = plant is not None and any((one.column, one.value) == plant[:2] for one in named)
-                    yield _said(plant), days, bool(named), itself
+                    itself = [plant is not None and (one.column, one.value) == plant[:2] for one in named]
+                    yield _said(plant), days, bool(named), any(itself), itself[:1] == [True]
 
 
 def _said(plant: tuple[str, str, float] | None) -> str:

@@ -30,7 +30,7 @@ FEWEST_ROWS = 20
 _MOST_VALUES, _MOST_GROUPS, _BINS = 12, 200, 8
 _CELLS = 10
 """Bins of the score within a slice."""
-_NAMED = 5
+_NAMED, _LOOKED_AT = 5, 5
 _NO_ORDER = 0.15
 """A slope nearer to 0, as a share of the usual one, is said to be none."""
 _FLATTER = 3
@@ -129,7 +129,7 @@ class _Band:
 
 
 def scan(window: Labelled, reference: Labelled | None, error_rate: float, *, follows: bool = True) -> tuple[Slice, ...]:
-    """All slices, the most striking first; those `refuted` are off, and no slice before them explains why.
+    """All slices: first those that are off, each the one that explains most of what is left; then the most striking.
 
     `follows`: the score is a chance itself. Without a reference, slices are taken to have been right.
     """
@@ -141,20 +141,34 @@ def scan(window: Labelled, reference: Labelled | None, error_rate: float, *, fol
     slopes = _slopes(cuts, reference if follows else None)
     bands = {cut.column: _band(cut, before, slopes[cut.column], error_rate, count) for cut in cuts}
     chances = _chances(window, follows=follows)
-    told = _ask(window, chances, cuts, bands, follows=follows)
+
+    def without(rows: NDArray[np.bool_]) -> list[Slice]:
+        return _ask(window.at(rows), chances[rows], [_left(cut, rows) for cut in cuts], bands, follows=follows)
+
     named: list[Slice] = []
     left = np.ones(len(window), dtype=np.bool_)
-    found = told
-    while found and len(named) < _NAMED:
-        worst = found[0]
-        refuted = holm([one.p_value for one in found], (1 - _SHARE_OF_ERRORS) * error_rate)
-        if not refuted[0]:
-            break
-        named.append(replace(worst, refuted=True))
-        left &= ~_members(cuts, worst)
-        found = _ask(window.at(left), chances[left], [_left(cut, left) for cut in cuts], bands, follows=follows)
+    told = found = without(left)
+    while len(named) < _NAMED and (off := _refuted(found, error_rate)):
+        # Slices share rows: the one is named without whose rows the others have nothing more to say, or the least.
+        rows = [left & ~_members(cuts, one) for one in off]
+        rests = [without(rest) for rest in rows]
+        explains = max(range(len(off)), key=lambda place: _left_to_say(rests[place], error_rate))
+        named.append(replace(off[explains], refuted=True))
+        left, found = rows[explains], rests[explains]
     names = {one.name for one in named}
     return (*named, *(one for one in told if one.name not in names))
+
+
+def _refuted(found: Sequence[Slice], error_rate: float) -> list[Slice]:
+    """Those that are off, the most striking first, as far as they are looked at."""
+    off = holm([one.p_value for one in found], (1 - _SHARE_OF_ERRORS) * error_rate)
+    return [one for one, refuted in zip(found, off, strict=True) if refuted][:_LOOKED_AT]
+
+
+def _left_to_say(found: Sequence[Slice], error_rate: float) -> float:
+    """The logarithm of the smallest p-value; 0 where none of them is off, so that of two such the first is as good."""
+    off = _refuted(found, error_rate)
+    return off[0].log_p if off else 0.0
 
 
 def _chances(window: Labelled, *, follows: bool) -> Floats:
