@@ -96,13 +96,18 @@ RULES = (
         action="roll_back",
     ),
     Rule(rule="the world changed", when=({"concept": ("alarm",)},), action="retrain_recent"),
+    Rule(
+        rule="a part of the world changed and it costs",
+        when=({"realised": ("alarm",)}, {"slices": ("alarm",)}),
+        action="retrain_recent",
+    ),
     Rule(rule="loss that drift explains", when=({"realised": ("alarm",)}, _DRIFT), action="retrain"),
     Rule(rule="loss", when=({"realised": ("alarm",)},), action="retrain"),
     Rule(rule="estimated loss", when=({"estimated": ("alarm",)}, _NO_LABELS_YET), action="retrain"),
     Rule(rule="drift of the score", when=({"score": ("alarm",)}, _NO_LABELS_YET), action="retrain"),
     # After the alarms that train, which say why; before what only notes or waits, which would put it off for ever.
     Rule(rule="a month without training", hours_since_training=Span(at_least=672), action="retrain"),
-    # People are told where: if the model as a whole is the worse for it, the rules above train.
+    # People are told where; a training on all rows learns little of a part of them.
     Rule(rule="a part of the world changed", when=({"slices": ("alarm",)},), action="alert"),
     Rule(rule="season", only_expected=("inputs", "hourly"), action="none"),
     Rule(rule="drift without loss", when=({**_DRIFT, "estimated": ("alarm",)},), action="note"),

@@ -28,6 +28,7 @@ from tasks.monitoring.profile import Profile, profile_of, total
 from tasks.monitoring.reference import count_scores
 from tasks.monitoring.season import in_words, reference_stretches
 from tasks.outcomes import realised, slices
+from tasks.outcomes.began import began
 from tasks.outcomes.concept import concept_test
 from tasks.outcomes.promise import Promise, Told
 from tasks.verdicts import Answer, Evidence, Monitor, Verdict
@@ -310,9 +311,25 @@ class Known:
         promise, sample = held
         error_rate, follows = self._params.monitoring.outcomes.error_rate, self._case.problem.gives_probabilities
         found = slices.scan(self._sliced(promise, newest), sample, error_rate, follows=follows)
-        refuted = [f"in `{one.name}` {one.text}" for one in found if one.refuted]
-        text = "; ".join(refuted[:3]) or f"{len(newest):,} labels say nothing against the scores in any slice"
-        return self._verdict(Monitor.slices, _answer(bool(refuted)), reign, as_of, len(newest), text)
+        named = [one for one in found if one.refuted]
+        text = (
+            "; ".join(f"in `{one.name}` {one.text}" for one in named[:3])
+            or f"{len(newest):,} labels say nothing against the scores in any slice"
+        )
+        verdict = self._verdict(Monitor.slices, _answer(bool(named)), reign, as_of, len(newest), text)
+        return verdict.model_copy(
+            update={"since": self._since(promise, reign, as_of, named, sample) if named else None}
+        )
+
+    def _since(
+        self, promise: Promise, reign: Reign, as_of: datetime, named: list[slices.Slice], sample: slices.Labelled
+    ) -> datetime | None:
+        end = self._mature(as_of)
+        life = self._answered(reign, reign.since, end).labelled
+        now = (life.event_time >= end - self._params.monitoring.window).to_numpy()
+        follows = self._case.problem.gives_probabilities
+        day = began(self._sliced(promise, life), sample, named, now, follows=follows)
+        return None if day is None else life.event_time.min().floor("D").to_pydatetime() + day * _DAY
 
     def _held_against(self, reign: Reign, labels: int) -> tuple[Promise, slices.Labelled] | None:
         """What the champion's labels are held against; None while there are too few, of its own or of the reference."""

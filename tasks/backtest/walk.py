@@ -122,16 +122,15 @@ class Walker:
     def _choose(
         self, state: _State, policy: Policy, table: Triage, standing: dict[Monitor, Verdict], as_of: datetime
     ) -> Choice:
+        fits = fitting(table.rules, self._facts(state, table, standing, as_of))
         judged_by = state.params.window.evaluate_batches if policy.gated else 0
         past = Past(
             trainings=state.trainings,
             rejected_in_a_row=state.rejected_in_a_row,
-            changed=Changed.since(
-                changed_at(standing), self._history.case, judged_by, refit=policy.refits(state.params)
-            ),
+            changed=Changed.since(changed_at(fits), self._history.case, judged_by, refit=policy.refits(state.params)),
         )
         return choose(
-            fitting(table.rules, self._facts(state, table, standing, as_of)),
+            fits,
             lambda ruled: hold_back(ruled.action, table.guards, past, as_of, alarmed=bool(ruled.primary)),
         )
 

@@ -61,7 +61,7 @@ class Calibration:
         edges = np.unique(np.quantile(scores, np.linspace(0, 1, count + 1)[1:-1])) if count > 1 else np.empty(0)
         bins = np.searchsorted(edges, scores, side="right")
         inputs = np.stack([np.ones(len(scores)), _own(scores, follows)], axis=1)
-        line, unsure = _line(inputs, hits)
+        line, unsure = line_of(inputs, hits)
         offsets, alike = _offsets(inputs @ line, hits, bins, len(edges) + 1)
         logits = inputs @ line + offsets[bins]
         surprise, weight = hits - expit(logits), expit(logits) * expit(-logits)
@@ -168,7 +168,7 @@ def _own(scores: Floats, follows: bool) -> Floats:
     return np.asarray(logit(np.clip(scores, _SURE, 1 - _SURE)), dtype=np.float64)
 
 
-def _line(inputs: Floats, hits: Floats) -> tuple[Floats, Floats]:
+def line_of(inputs: Floats, hits: Floats) -> tuple[Floats, Floats]:
     """The line of log odds that fits the events best, and the covariance of its two numbers."""
     line, start = np.array([0.0, 1.0]), np.array([0.0, 1.0])
     for _ in range(_TURNS):

@@ -20,6 +20,7 @@ from tasks.evaluation.predictions import Floats
 from tasks.monitoring.errors import ProfileError, ReferenceMissing
 from tasks.monitoring.reference import Reference, read_reference
 from tasks.monitoring.sequential import ConfidenceSequence
+from tasks.outcomes.began import began
 from tasks.outcomes.concept import ConceptTest, settle
 from tasks.outcomes.maturity import curve
 from tasks.outcomes.memory import DayTold, counts_of, digest_of, recalled
@@ -38,6 +39,8 @@ STATE = "concept"
 _DAY = timedelta(days=1)
 _MOST_WINDOWS = 104
 """A champion's life is looked at from here on at most."""
+_MOST_WINDOWS_BACK = 13
+"""For the day on which a slice became another."""
 _GIVEN_UP = 4
 """After so many windows without an answer of the champion it is taken to have given none."""
 _MOST_ROWS = 500_000
@@ -83,7 +86,7 @@ def detect(project: Project, case_name: str, as_of: datetime) -> Findings:
             life.labels,
         )
     concept, figure = _concept(scene, promise, life)
-    slices = _slices(scene, life, *_sliced(scene, promise, reference, life))
+    slices = _slices(scene, promise, life, *_sliced(scene, promise, reference, life))
     for verdict in (concept, slices):
         log.info("detect %s: %s %s: %s", case_name, verdict.monitor, verdict.answer, verdict.text)
     return Findings(verdicts=(concept, slices), figures=(figure,))
@@ -321,22 +324,43 @@ def _concept(scene: _Scene, promise: Promise, life: _Life) -> tuple[Verdict, Fig
     return verdict, figure
 
 
-def _slices(scene: _Scene, life: _Life, now: Labelled, before: Labelled | None) -> Verdict:
+def _slices(scene: _Scene, promise: Promise, life: _Life, now: Labelled, before: Labelled | None) -> Verdict:
     found = scan(now, before, scene.monitoring.outcomes.error_rate, follows=_follows(scene.case))
     refuted = [one for one in found if one.refuted]
     named = "; ".join(f"in `{one.name}` {one.text}" for one in refuted[:_NAMED])
+    since = _since(scene, promise, life, refuted, before) if refuted else None
+    ago = f" since about {since:%Y-%m-%d}" if since else ""
     return scene.verdict(
         Monitor.slices,
         Answer.alarm if refuted else Answer.clear,
         life.end - _window(scene),
         life.end,
         len(now),
-        f"What happens given the scores has changed in a part of the rows: {named}."
+        f"What happens given the scores has changed in a part of the rows{ago}: {named}."
         if refuted
         else f"{len(now):,} labels say nothing against the scores in any of {len(found):,} slices.",
         evidence=tuple(_of_slice(one) for one in found[: len(refuted) + _SHOWN]),
+        since=since,
         cause=refuted[0].name if refuted else "",
     )
+
+
+def _since(
+    scene: _Scene, promise: Promise, life: _Life, named: list[Slice], before: Labelled | None
+) -> datetime | None:
+    """When the slices began to be what they are in the newest window."""
+    columns = sorted({one.column for one in named})
+    first = life.end - _MOST_WINDOWS_BACK * _window(scene)
+    asked = list(dict.fromkeys([*_ABOUT, *columns]))
+    rows = read_outcomes(scene.project, scene.case.name, first, life.end, asked, as_of=scene.as_of, at_most=_MOST_ROWS)
+    rows = rows[rows["score"].notna() & rows["label"].notna() & (rows["model_version"] == scene.version)]
+    rows = rows.reset_index(drop=True)
+    together = np.zeros(len(rows), dtype=np.intp)
+    told = _labelled(promise, _told(scene.case, rows), rows[columns], together, rows["answered_at"])
+    answered = in_utc(rows["answered_at"])
+    now = (answered >= life.end - _window(scene)).to_numpy()
+    day = began(told, before, named, now, follows=_follows(scene.case))
+    return None if day is None else answered.min().floor("D").to_pydatetime() + day * _DAY
 
 
 def _text(life: _Life, loss: float, expected: float, usual: float) -> str:

@@ -109,7 +109,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class _Cut:
+class Cut:
     """How one column is cut."""
 
     column: str
@@ -135,7 +135,7 @@ def scan(window: Labelled, reference: Labelled | None, error_rate: float, *, fol
     """
     if len(window) < FEWEST_ROWS:
         return ()
-    cuts = list(_cuts(window, reference))
+    cuts = list(cuts_of(window, reference))
     count = max(sum(len(cut.names) for cut in cuts), 1)
     before = None if reference is None else _Before.of(reference, error_rate, follows=follows)
     slopes = _slopes(cuts, reference if follows else None)
@@ -150,7 +150,7 @@ def scan(window: Labelled, reference: Labelled | None, error_rate: float, *, fol
     told = found = without(left)
     while len(named) < _NAMED and (off := _refuted(found, error_rate)):
         # Slices share rows: the one is named without whose rows the others have nothing more to say, or the least.
-        rows = [left & ~_members(cuts, one) for one in off]
+        rows = [left & ~members(cuts, one) for one in off]
         rests = [without(rest) for rest in rows]
         explains = max(range(len(off)), key=lambda place: _left_to_say(rests[place], error_rate))
         named.append(replace(off[explains], refuted=True))
@@ -178,7 +178,7 @@ def _chances(window: Labelled, *, follows: bool) -> Floats:
 
 
 def _ask(
-    window: Labelled, chances: Floats, cuts: Sequence[_Cut], bands: dict[str, _Band], *, follows: bool
+    window: Labelled, chances: Floats, cuts: Sequence[Cut], bands: dict[str, _Band], *, follows: bool
 ) -> list[Slice]:
     cells = _cells(chances)
     found = [
@@ -197,7 +197,7 @@ class _Asked:
     chances: Floats
     cells: Groups
     days: Groups
-    cut: _Cut
+    cut: Cut
 
     def table(self) -> Cells:
         """Rows, chances and events of each slice and bin of the score."""
@@ -293,7 +293,7 @@ class _Batches:
             cells[mine] = _cells(chances[mine])
         return cls(rows, chances, cells)
 
-    def seen(self, cut: _Cut) -> Seen:
+    def seen(self, cut: Cut) -> Seen:
         """The slices of a column, batch by batch."""
         groups, days = len(cut.names), int(self.rows.days.max(initial=0)) + 1
         keys = (self.rows.batches * groups + cut.reference) * days + self.rows.days
@@ -313,7 +313,7 @@ class _Batches:
         return _table(codes, len(there), self.cells, self.chances, self.rows.hits), there
 
 
-def _slopes(cuts: Sequence[_Cut], reference: Labelled | None) -> dict[str, Slopes]:
+def _slopes(cuts: Sequence[Cut], reference: Labelled | None) -> dict[str, Slopes]:
     """How steep the slices of each column are; of a column that the reference does not have, as steep as all rows."""
     slopes = {cut.column: Slopes.unknown(len(cut.names)) for cut in cuts}
     if reference is None:
@@ -327,7 +327,7 @@ def _slopes(cuts: Sequence[_Cut], reference: Labelled | None) -> dict[str, Slope
     }
 
 
-def _band(cut: _Cut, before: _Before | None, slopes: Slopes, error_rate: float, count: int) -> _Band:
+def _band(cut: Cut, before: _Before | None, slopes: Slopes, error_rate: float, count: int) -> _Band:
     """How far off each slice was in the reference, with what that does not know; dust where there is no reference."""
     groups = len(cut.names)
     dust = np.full(groups, DUST)
@@ -351,7 +351,8 @@ def _wavering(codes: Groups, batches: Groups, surprise: Floats, weight: Floats, 
     return float(np.sqrt(excess(np.bincount(keys, weights=surprise), np.bincount(keys, weights=weight))))
 
 
-def _cuts(window: Labelled, reference: Labelled | None) -> Iterator[_Cut]:
+def cuts_of(window: Labelled, reference: Labelled | None) -> Iterator[Cut]:
+    """How the columns are cut into slices: numbers at quantiles of the reference, if there is one."""
     for column in window.frame.columns:
         before = reference.frame[column] if reference is not None and column in reference.frame else None
         cut = _cut(column, window.frame[column], before)
@@ -359,7 +360,7 @@ def _cuts(window: Labelled, reference: Labelled | None) -> Iterator[_Cut]:
             yield cut
 
 
-def _cut(column: str, now: pd.Series, before: pd.Series | None) -> _Cut | None:
+def _cut(column: str, now: pd.Series, before: pd.Series | None) -> Cut | None:
     both = now if before is None else pd.concat([before, now], ignore_index=True)
     if pd.api.types.is_numeric_dtype(both) and not pd.api.types.is_bool_dtype(both) and both.nunique() > _MOST_VALUES:
         of = before if before is not None and before.notna().any() else now
@@ -376,13 +377,13 @@ def _cut(column: str, now: pd.Series, before: pd.Series | None) -> _Cut | None:
     return _frequent(column, names, codes.astype(np.intp), split)
 
 
-def _frequent(column: str, names: Sequence[str], codes: Groups, split: int) -> _Cut:
+def _frequent(column: str, names: Sequence[str], codes: Groups, split: int) -> Cut:
     """Only groups with enough rows in the window, and no more than can be looked through."""
     sizes = np.bincount(codes[split:], minlength=len(names))
     kept = [index for index in np.argsort(-sizes, kind="stable")[:_MOST_GROUPS] if sizes[index] >= FEWEST_ROWS]
     place = np.full(len(names), -1, dtype=np.intp)
     place[kept] = np.arange(len(kept))
-    return _Cut(column, tuple(names[index] for index in kept), place[codes[split:]], place[codes[:split]])
+    return Cut(column, tuple(names[index] for index in kept), place[codes[split:]], place[codes[:split]])
 
 
 def _stretches(edges: Floats) -> list[str]:
@@ -396,10 +397,11 @@ def _cells(chances: Floats) -> Groups:
     return np.searchsorted(edges, chances, side="right")
 
 
-def _members(cuts: Sequence[_Cut], one: Slice) -> NDArray[np.bool_]:
+def members(cuts: Sequence[Cut], one: Slice) -> NDArray[np.bool_]:
+    """Which rows are of a slice that one of the cuts makes."""
     cut = next(cut for cut in cuts if cut.column == one.column)
     return np.asarray(cut.codes == cut.names.index(one.value))
 
 
-def _left(cut: _Cut, rows: NDArray[np.bool_]) -> _Cut:
+def _left(cut: Cut, rows: NDArray[np.bool_]) -> Cut:
     return replace(cut, codes=cut.codes[rows])

@@ -53,9 +53,9 @@ class Ruled:
         return next((verdict.since for verdict in self.alarming if verdict.since), None)
 
 
-def changed_at(standing: Mapping[Monitor, Verdict]) -> datetime | None:
-    """When the world changed, as far as the monitors that alarm can tell."""
-    moments = [verdict.since for verdict in standing.values() if verdict.answer is Answer.alarm and verdict.since]
+def changed_at(fitting: Sequence[Ruled]) -> datetime | None:
+    """When the world changed that a rule wants to learn anew, as far as the monitors that alarm can tell."""
+    moments = [ruled.since for ruled in fitting if ruled.action is Action.retrain_recent and ruled.since]
     return max(moments, default=None)
 
 

@@ -67,8 +67,9 @@ class _Desk:
         self.standing = self._standing()
 
     def decide(self, *, in_flight: bool) -> Triaged:
-        past = self._past(in_flight=in_flight)
-        choice = choose(fitting(self.case.triage.rules, self._facts()), lambda ruled: self._held(ruled, past))
+        fits = fitting(self.case.triage.rules, self._facts())
+        past = self._past(changed_at(fits), in_flight=in_flight)
+        choice = choose(fits, lambda ruled: self._held(ruled, past))
         ruled = choice.decides.ruled
         before = self._decided_before(ruled)
         undone = self._never_begun() if choice.action in TRAININGS and not before else None
@@ -168,7 +169,7 @@ class _Desk:
     def _hours_since(self, moment: datetime | None) -> float | None:
         return (self.as_of - moment) / _HOUR if moment and moment <= self.as_of else None
 
-    def _past(self, *, in_flight: bool) -> Past:
+    def _past(self, changed: datetime | None, *, in_flight: bool) -> Past:
         case = self.case.name
         started = self._begun(self._decided_trainings())
         champion = self.registry.holder(case, "champion")
@@ -184,9 +185,7 @@ class _Desk:
             awaiting=asked[0] if asked else None,
             rolling_out=next((version.version for version in versions if version.status == Status.rolling_out), None),
             blocked_by=blocking.id if blocking else None,
-            changed=Changed.since(
-                changed_at(self.standing), self.case, params.window.evaluate_batches, refit=params.gate.refit
-            ),
+            changed=Changed.since(changed, self.case, params.window.evaluate_batches, refit=params.gate.refit),
         )
 
     def _decided_trainings(self) -> list[Acted]:

@@ -99,6 +99,7 @@ def test_scores_that_rank_nothing_any_more_are_found_and_dated(clone: Project) -
     assert verdict.answer is Answer.alarm
     assert verdict.cause == "all rows"
     assert abs(verdict.start - (START + 9 * DAY)) <= 2 * DAY
+    assert verdict.since == verdict.start
     assert "say nothing any more" in verdict.text or "rank worse" in verdict.text
     assert "the model is worse than it promises" in verdict.text
 
@@ -116,6 +117,9 @@ def test_a_region_that_turned_around_is_named_and_is_not_the_whole_world(clone: 
     assert verdict.cause == "region=r13"
     assert verdict.evidence[0].subject == "region=r13"
     assert "`region=r13`" in verdict.text
+    assert verdict.since is not None
+    assert abs(verdict.since - (START + 5 * DAY)) <= DAY
+    assert f"since about {verdict.since:%Y-%m-%d}" in verdict.text
     assert said(findings).answer is Answer.clear, said(findings).text
 
 

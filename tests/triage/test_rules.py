@@ -1,6 +1,6 @@
 """From verdicts to one action: every rule of the table, and what is just not it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
@@ -11,7 +11,7 @@ from configs.case import Case
 from configs.read import read_case
 from configs.triage import RULES, ActionName, Guards, MonitorName, Rule, Said, Span, Triage
 from tasks.triage.rules import SILENT, Facts, Ruled, cause_of, changed_at, fitting
-from tasks.verdicts import Action, Answer, Monitor
+from tasks.verdicts import Action, Answer, Monitor, Verdict
 from tests.triage.conftest import NOW, facts, found, verdict
 
 ROOT = Path(__file__).parents[2]
@@ -93,24 +93,24 @@ def test_when_the_concept_changed_only_a_recent_window_is_trained_on(table: tupl
     assert action(table, {"concept": "waiting", "realised": "alarm"}) is Action.retrain
 
 
-def test_a_part_of_the_world_that_changed_is_told_to_people_and_trains_nothing(table: tuple[Rule, ...]) -> None:
+def test_a_part_of_the_world_that_changed_is_told_to_people_and_trains_where_it_costs(table: tuple[Rule, ...]) -> None:
     assert action(table, {"slices": "alarm", "concept": "clear", "realised": "clear"}, **FRESH) is Action.alert
     assert action(table, {"slices": "alarm", "inputs": "alarm"}) is Action.alert
-    assert action(table, {"slices": "alarm", "realised": "alarm"}, **FRESH) is Action.retrain, (
-        "one slice puts nobody back"
-    )
+    both = {"slices": "alarm", "realised": "alarm"}
+    assert action(table, both, **FRESH) is Action.retrain_recent, "one slice puts nobody back"
+    assert action(table, {**both, "realised": "waiting"}) is Action.alert
     assert action(table, {"slices": "alarm", "concept": "alarm"}) is Action.retrain_recent
 
 
-def test_the_world_changed_when_the_newest_alarm_says_so() -> None:
-    said = {
-        Monitor.concept: verdict("concept", since=NOW - 9 * HOUR),
-        Monitor.realised: verdict("realised", since=NOW - 5 * HOUR),
-        Monitor.slices: verdict("slices", "clear", since=NOW),
-        Monitor.inputs: verdict("inputs"),
-    }
-    assert changed_at(said) == NOW - 5 * HOUR
-    assert changed_at({Monitor.inputs: verdict("inputs")}) is None
+def test_the_world_changed_when_the_newest_alarm_says_so_that_wants_it_learned_anew(table: tuple[Rule, ...]) -> None:
+    def changed(**answers: Verdict) -> datetime | None:
+        return changed_at(fitting(table, facts(standing={Monitor(name): said for name, said in answers.items()})))
+
+    concept, slices = (verdict(name, since=NOW - hours * HOUR) for name, hours in (("concept", 9), ("slices", 5)))
+    assert changed(concept=concept) == NOW - 9 * HOUR
+    assert changed(slices=slices) is None, "it is told, and keeps no training from being started"
+    assert changed(concept=concept, slices=slices, realised=verdict("realised")) == NOW - 5 * HOUR
+    assert changed(concept=verdict("concept"), inputs=verdict("inputs")) is None
 
 
 def test_a_loss_soon_after_a_promotion_is_rolled_back(table: tuple[Rule, ...]) -> None:
