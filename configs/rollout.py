@@ -134,7 +134,8 @@ class RolloutParams(Frozen):
     costs: Costs | None = None
     """Judges the business value too; binary cases only."""
     not_enough: Literal["promote", "hold", "abort"] = "hold"
-    """What not enough evidence in time means: the next stage, waiting on, or the end of the rollout."""
+    """What not enough evidence in time means: the next stage (the end, where labels show harm that is not proven yet),
+    waiting on, or the end of the rollout."""
     approvals: tuple[Literal["start", "full"], ...] = ("start",)
     """When a person is asked: before the rollout, before full traffic."""
     sample: Annotated[float, Field(gt=0, le=1)] = 1.0

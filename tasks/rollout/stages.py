@@ -121,6 +121,10 @@ def judged(
 
 
 def _out_of_time(state: Rollout, reasons: tuple[Reason, ...], not_enough: str) -> Next:
+    # Whose labels show harm is not sent on to more users for want of proof.
+    if not_enough == "promote" and Next("stay", reasons).held:
+        text = f"{state.stage.at_most_hours:g} hours have passed, and nothing has made good for the harm that was seen"
+        return Next("stop", (*reasons, Reason(rule="evidence in time", passed=False, text=text)))
     meant = {"promote": "the rollout goes on", "hold": "the rollout waits on", "abort": "the rollout ends"}[not_enough]
     text = f"{state.stage.at_most_hours:g} hours have passed; as configured (`not_enough: {not_enough}`), {meant}"
     rule = "evidence in time"

@@ -85,6 +85,15 @@ def test_not_enough_evidence_in_time_means_what_was_configured(not_enough: Any, 
     assert f"not_enough: {not_enough}" in found.reasons[-1].text
 
 
+@pytest.mark.parametrize(("not_enough", "move"), [("hold", "stay"), ("promote", "stop"), ("abort", "stop")])
+def test_a_challenger_whose_labels_show_harm_is_sent_on_by_no_lapse_of_time(not_enough: Any, move: str) -> None:
+    harm = WAITING.model_copy(update={"rule": "loss"})
+    assert judged(going(), [PASSED, harm], not_enough, AT + 167 * HOUR).move == "stay"
+    found = judged(going(), [PASSED, harm], not_enough, AT + 168 * HOUR)
+    assert (found.move, found.held) == (move, True)
+    assert found.reasons[-1].rule == "evidence in time"
+
+
 def test_a_person_is_asked_once_before_everybody_is_answered_by_the_challenger() -> None:
     asking = {"approvals": ["start", "full"], "canary": {"hours": 0}, "shadow": {"hours": 0}}
     moves = [judged(going(number, **asking), [PASSED], "hold", AT).move for number in range(6)]
