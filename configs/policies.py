@@ -16,7 +16,7 @@ from configs.params import Params
 from configs.read import build, mapping
 from configs.triage import Guards, Line, Rule, Span, Triage
 
-_UNGUARDED = Guards(cool_down_hours=0, trainings_a_month=10_000, rejected_in_a_row=10_000)
+_UNGUARDED = Guards(cool_down_hours=0, trainings_a_month=10_000, rejected_in_a_row=10_000, until_learnable=False)
 _WEEK = 168
 _TRAIN = frozenset({"retrain", "retrain_recent"})
 

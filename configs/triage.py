@@ -78,6 +78,8 @@ class Guards(Frozen):
     """Between two trainings that triage starts."""
     trainings_a_month: int = Field(6, ge=0)
     """Within 30 days, by triage; beyond it people are asked."""
+    until_learnable: bool = True
+    """After a change of the world a training for an alarm waits until it can have learned what changed."""
     rejected_in_a_row: int = Field(3, ge=1)
     """Of those trained because of an alarm: after so many that were turned away, people are asked."""
 

@@ -17,7 +17,7 @@ from prefect.context import TaskRunContext
 from configs.case import Case
 from configs.project import Project
 from configs.sources import RecordedSource
-from flows.clock import not_ahead, now
+from flows.clock import in_utc, not_ahead, now
 from flows.runs import start_run
 from flows.status_page import draw_now
 from tasks.adapters import dvc, turns
@@ -101,7 +101,7 @@ def order(case: str, as_of: datetime | None, recent: bool = False, since: dateti
     project = _in_turn(case)
     described = project.case(case)
     batches = described.triage.recent_batches if recent else None
-    return place_order(project, case, moment_of(described, as_of), batches, since)
+    return place_order(project, case, moment_of(described, as_of), batches, in_utc(since) if since else None)
 
 
 @task(**_KEPT, **_RETRIED)

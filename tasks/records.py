@@ -33,7 +33,7 @@ class Order(Record):
     train_batches: int | None = Field(None, ge=1)
     """Train on so many batches only; without it, on those that `window.train_batches` says."""
     train_since: AwareDatetime | None = None
-    """Of these, train on those since then, if there are any: the world before it is gone."""
+    """Of these, train on those since then, and on no more before than it takes to train; on all if none came since."""
 
 
 class Batch(Record):

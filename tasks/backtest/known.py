@@ -294,14 +294,15 @@ class Known:
         if held is None:
             return self._waits(Monitor.concept, reign, as_of, len(life), "more labels are needed")
         promise, _ = held
-        days = ((life.event_time - life.event_time.min()) // _DAY).to_numpy(dtype=np.intp)
+        first = life.event_time.min().floor("D")
+        days = ((life.event_time - first) // _DAY).to_numpy(dtype=np.intp)
         test = concept_test(promise.events(self._promised(life)), days, error_rate)
         text = f"{len(life):,} labels say nothing against the scores"
         if test.alarm and test.change is not None:
             text = f"since day {test.began} {test.change.text}"
         verdict = self._verdict(Monitor.concept, _answer(test.alarm), reign, as_of, len(life), text)
-        began = (life.event_time.min() + test.began * _DAY).to_pydatetime()
-        return verdict.model_copy(update={"since": began if test.alarm else None})
+        since = first.to_pydatetime() + test.began * _DAY if test.alarm else None
+        return verdict.model_copy(update={"since": since})
 
     def _slices(self, reign: Reign, as_of: datetime) -> Verdict:
         newest = self._newest(reign, self._mature(as_of)).labelled
@@ -318,11 +319,11 @@ class Known:
         )
         verdict = self._verdict(Monitor.slices, _answer(bool(named)), reign, as_of, len(newest), text)
         return verdict.model_copy(
-            update={"since": self._since(promise, reign, as_of, named, sample) if named else None}
+            update={"since": self._since(promise, reign, as_of, named[0], sample) if named else None}
         )
 
     def _since(
-        self, promise: Promise, reign: Reign, as_of: datetime, named: list[slices.Slice], sample: slices.Labelled
+        self, promise: Promise, reign: Reign, as_of: datetime, named: slices.Slice, sample: slices.Labelled
     ) -> datetime | None:
         end = self._mature(as_of)
         life = self._answered(reign, reign.since, end).labelled

@@ -23,8 +23,8 @@ from tasks.evaluation.predictions import Predictions, unusable
 from tasks.features.inputs import used_features
 from tasks.records import Candidate, Decision, Reason, Ruling
 from tasks.triage.choice import Choice, choose
-from tasks.triage.guards import TRAININGS, Changed, Past, hold_back
-from tasks.triage.rules import Facts, changed_at, fitting
+from tasks.triage.guards import TRAININGS, Changed, Held, Past, hold_back
+from tasks.triage.rules import Facts, Ruled, changed_at, fitting
 from tasks.validation.windows import labelled, only_since, spans
 from tasks.verdicts import Action, Monitor, Verdict
 
@@ -124,15 +124,15 @@ class Walker:
     ) -> Choice:
         fits = fitting(table.rules, self._facts(state, table, standing, as_of))
         judged_by = state.params.window.evaluate_batches if policy.gated else 0
-        past = Past(
-            trainings=state.trainings,
-            rejected_in_a_row=state.rejected_in_a_row,
-            changed=Changed.since(changed_at(fits), self._history.case, judged_by, refit=policy.refits(state.params)),
-        )
-        return choose(
-            fits,
-            lambda ruled: hold_back(ruled.action, table.guards, past, as_of, alarmed=bool(ruled.primary)),
-        )
+        past = Past(trainings=state.trainings, rejected_in_a_row=state.rejected_in_a_row)
+
+        def held(ruled: Ruled) -> Held | None:
+            since, refit = changed_at(ruled, fits), policy.refits(state.params)
+            changed = Changed.since(since, self._history.case, judged_by, refit=refit)
+            alarmed = bool(ruled.primary)
+            return hold_back(ruled.action, table.guards, past, as_of, alarmed=alarmed, changed=changed)
+
+        return choose(fits, held)
 
     def _train(self, state: _State, step: Step, *, gated: bool, alarmed: bool) -> Step:
         assert step.candidate is not None
@@ -247,7 +247,7 @@ def trainable(
     else:
         train, stop = ready[-(window.train_batches or len(ready)) :], len(ready)
     if recent and recent.since:
-        train = only_since(train, recent.since, history.rows_of, window)
+        train = only_since(train, recent.since, history.rows_of, params)
     return Model(stop - len(train), stop) if train else None
 
 

@@ -1,7 +1,5 @@
 """Since when a slice has been another: the day from which on it is more like its newest rows than like the rest."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit, logit
@@ -16,13 +14,13 @@ _CALM = 10.0
 
 
 def began(
-    life: Labelled, reference: Labelled | None, named: Sequence[Slice], now: NDArray[np.bool_], *, follows: bool = True
+    life: Labelled, reference: Labelled | None, named: Slice, now: NDArray[np.bool_], *, follows: bool = True
 ) -> int | None:
-    """The day, as `life` numbers them, on which the slices of `named` began to be what they are `now`.
+    """The day, as `life` numbers them, on which a slice began to be what it is `now`.
 
-    `life`: the champion's rows with the columns that make these slices; `now` are those of the newest window. The day
+    `life`: the champion's rows with the column that makes it; `now` are those of the newest window. The day
     with the largest sum of log likelihood ratios from there to the end (Page 1954, Biometrika 41:100, from behind).
-    None where there are too few rows to say what the slices have become. `follows`: the score is a chance itself.
+    None where there are too few rows to say what it has become. `follows`: the score is a chance itself.
     """
     inside = _inside(life, reference, named)
     if min((inside & now).sum(), (~inside).sum()) < FEWEST_ROWS:
@@ -37,11 +35,9 @@ def began(
     return int(np.argmax(np.cumsum(by_day[::-1])[::-1]))
 
 
-def _inside(life: Labelled, reference: Labelled | None, named: Sequence[Slice]) -> NDArray[np.bool_]:
-    cuts = list(cuts_of(life, reference))
-    there = {f"{cut.column}={name}" for cut in cuts for name in cut.names}
-    each = [members(cuts, one) for one in named if one.name in there]
-    return np.any(each, axis=0) if each else np.zeros(len(life), dtype=np.bool_)
+def _inside(life: Labelled, reference: Labelled | None, named: Slice) -> NDArray[np.bool_]:
+    cuts = [cut for cut in cuts_of(life, reference) if cut.column == named.column and named.value in cut.names]
+    return members(cuts, named) if cuts else np.zeros(len(life), dtype=np.bool_)
 
 
 def _usual(life: Labelled, rest: NDArray[np.bool_], *, follows: bool) -> Floats:

@@ -124,6 +124,8 @@ class _Life:
     start: datetime
     test: ConceptTest
     labels: int
+    mature: set[date]
+    """The days with nearly all of their labels."""
     newest: pd.DataFrame
     """The newest window in which nearly all labels are in: all rows that have one, of any version."""
     end: datetime
@@ -172,6 +174,7 @@ def _life(scene: _Scene, promise: Promise) -> _Life:
         start=first + int(test.began) * _DAY if test.alarm else start,
         test=test,
         labels=labels,
+        mature=mature,
         newest=rows[rows["day"].dt.date.isin(mature) & rows["label"].notna()] if newest else rows.iloc[:0],
         end=end,
     )
@@ -299,19 +302,19 @@ def _concept(scene: _Scene, promise: Promise, life: _Life) -> tuple[Verdict, Fig
     test = life.test
     now = life.newest[life.newest["model_version"] == scene.version]
     told = _told(scene.case, now)
-    loss, expected = float(promise.losses(told).mean()), float(promise.expected_losses(told.scores).mean())
+    stands = _Stands.of(promise, told) if len(told) else None
     verdict = scene.verdict(
         Monitor.concept,
         Answer.alarm if test.alarm else Answer.clear,
         min(life.start, life.end - _DAY),
         life.end,
         life.labels,
-        _text(life, loss, expected, promise.loss),
+        _text(life, stands),
         statistic=float(np.exp(min(test.log_e, 700.0))),
         threshold=float(np.exp(test.log_threshold)),
         evidence=(
-            _of_all(test, loss - expected),
-            _of_scores(promise, expected),
+            _of_all(test, stands.loss - stands.expected if stands else None),
+            *([_of_scores(stands)] if stands else []),
             *_of_others(scene, promise, life.newest),
         ),
         since=life.start if test.alarm else None,
@@ -325,15 +328,19 @@ def _concept(scene: _Scene, promise: Promise, life: _Life) -> tuple[Verdict, Fig
 
 
 def _slices(scene: _Scene, promise: Promise, life: _Life, now: Labelled, before: Labelled | None) -> Verdict:
+    start, fewest = life.end - _window(scene), scene.monitoring.outcomes.min_labels
+    if len(now) < fewest:
+        more = f"{len(now):,} labels are in; {fewest - len(now):,} more are needed to speak of slices."
+        return scene.verdict(Monitor.slices, Answer.waiting, start, life.end, len(now), more)
     found = scan(now, before, scene.monitoring.outcomes.error_rate, follows=_follows(scene.case))
     refuted = [one for one in found if one.refuted]
     named = "; ".join(f"in `{one.name}` {one.text}" for one in refuted[:_NAMED])
-    since = _since(scene, promise, life, refuted, before) if refuted else None
+    since = _since(scene, promise, life, refuted[0], before) if refuted else None
     ago = f" since about {since:%Y-%m-%d}" if since else ""
     return scene.verdict(
         Monitor.slices,
         Answer.alarm if refuted else Answer.clear,
-        life.end - _window(scene),
+        start,
         life.end,
         len(now),
         f"What happens given the scores has changed in a part of the rows{ago}: {named}."
@@ -345,35 +352,52 @@ def _slices(scene: _Scene, promise: Promise, life: _Life, now: Labelled, before:
     )
 
 
-def _since(
-    scene: _Scene, promise: Promise, life: _Life, named: list[Slice], before: Labelled | None
-) -> datetime | None:
-    """When the slices began to be what they are in the newest window."""
-    columns = sorted({one.column for one in named})
+def _since(scene: _Scene, promise: Promise, life: _Life, named: Slice, before: Labelled | None) -> datetime | None:
+    """When the slice that explains most began to be what it is in the newest window."""
     first = life.end - _MOST_WINDOWS_BACK * _window(scene)
-    asked = list(dict.fromkeys([*_ABOUT, *columns]))
+    asked = list(dict.fromkeys([*_ABOUT, named.column]))
     rows = read_outcomes(scene.project, scene.case.name, first, life.end, asked, as_of=scene.as_of, at_most=_MOST_ROWS)
     rows = rows[rows["score"].notna() & rows["label"].notna() & (rows["model_version"] == scene.version)]
-    rows = rows.reset_index(drop=True)
+    rows = rows[in_utc(rows["answered_at"]).dt.date.isin(life.mature)].reset_index(drop=True)
     together = np.zeros(len(rows), dtype=np.intp)
-    told = _labelled(promise, _told(scene.case, rows), rows[columns], together, rows["answered_at"])
+    told = _labelled(promise, _told(scene.case, rows), rows[[named.column]], together, rows["answered_at"])
     answered = in_utc(rows["answered_at"])
     now = (answered >= life.end - _window(scene)).to_numpy()
     day = began(told, before, named, now, follows=_follows(scene.case))
     return None if day is None else answered.min().floor("D").to_pydatetime() + day * _DAY
 
 
-def _text(life: _Life, loss: float, expected: float, usual: float) -> str:
-    stands = f"Loss {loss:.4f}, {expected:.4f} to be expected of these scores, {usual:.4f} of the reference's"
-    harder = "these rows are harder" if expected > usual else "these rows are no harder"
-    stands = f"{stands}: {harder}, and the model is {'worse' if loss > expected else 'no worse'} than it promises."
+@dataclass(frozen=True)
+class _Stands:
+    """How the champion does in the newest window: mean losses."""
+
+    loss: float
+    expected: float
+    """Of its scores, if they keep what they promised."""
+    usual: float
+    """Of the reference."""
+
+    @classmethod
+    def of(cls, promise: Promise, told: Told) -> "_Stands":
+        return cls(float(promise.losses(told).mean()), float(promise.expected_losses(told.scores).mean()), promise.loss)
+
+    @property
+    def text(self) -> str:
+        promised = f"{self.expected:.4f} to be expected of these scores, {self.usual:.4f} of the reference's"
+        harder = "harder" if self.expected > self.usual else "no harder"
+        worse = "worse" if self.loss > self.expected else "no worse"
+        return f"Loss {self.loss:.4f}, {promised}: these rows are {harder}, and the model is {worse} than it promises."
+
+
+def _text(life: _Life, stands: _Stands | None) -> str:
+    now = f" {stands.text}" if stands else ""
     if life.test.alarm and life.test.change is not None:
         since = f"since about {life.start:%Y-%m-%d} {life.test.change.text}"
-        return f"What happens given the scores has changed: {since}. {stands}"
-    return f"{life.labels:,} labels say nothing against the scores. {stands}"
+        return f"What happens given the scores has changed: {since}.{now}"
+    return f"{life.labels:,} labels say nothing against the scores.{now}"
 
 
-def _of_all(test: ConceptTest, beyond: float) -> Evidence:
+def _of_all(test: ConceptTest, beyond: float | None) -> Evidence:
     return Evidence(
         subject=ALL,
         test="e-process of labels given scores, over the champion's life",
@@ -385,12 +409,12 @@ def _of_all(test: ConceptTest, beyond: float) -> Evidence:
     )
 
 
-def _of_scores(promise: Promise, expected: float) -> Evidence:
+def _of_scores(stands: _Stands) -> Evidence:
     return Evidence(
         subject="how hard the rows are",
         test="loss expected of the scores, against the reference's",
-        statistic=expected,
-        effect=expected - promise.loss,
+        statistic=stands.expected,
+        effect=stands.expected - stands.usual,
         text="no change of concept: the same model on other rows",
     )
 

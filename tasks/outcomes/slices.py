@@ -149,7 +149,9 @@ def scan(window: Labelled, reference: Labelled | None, error_rate: float, *, fol
     left = np.ones(len(window), dtype=np.bool_)
     told = found = without(left)
     while len(named) < _NAMED and (off := _refuted(found, error_rate)):
-        # Slices share rows: the one is named without whose rows the others have nothing more to say, or the least.
+        # Slices share rows: the one is named without whose rows the others have nothing more to say, or the least. Of
+        # those that leave hardly a row that says little.
+        off = [one for one in off if one.rows <= left.sum() / 2] or off[:1]
         rows = [left & ~members(cuts, one) for one in off]
         rests = [without(rest) for rest in rows]
         explains = max(range(len(off)), key=lambda place: _left_to_say(rests[place], error_rate))

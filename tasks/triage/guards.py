@@ -1,4 +1,4 @@
-"""What holds an action back although its rule fits: cool-down, budget, a training in flight, too many rejections."""
+"""What holds a training back although its rule fits: cool-down, budget, one in flight, rejections, too new a world."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +28,6 @@ class Past:
     """The version that was approved, and is on its way to users."""
     blocked_by: int | None = None
     """The incident that blocks training."""
-    changed: "Changed | None" = None
-    """The world, where a monitor says since when."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +59,20 @@ class Held:
     reason: str
 
 
-def hold_back(action: Action, guards: Guards, past: Past, as_of: datetime, *, alarmed: bool) -> Held | None:
+def hold_back(  # noqa: PLR0913 - what is asked for, by whom, and what is known
+    action: Action, guards: Guards, past: Past, as_of: datetime, *, alarmed: bool, changed: Changed | None = None
+) -> Held | None:
     """What keeps a training from being started now; None if nothing does. Other actions are not held back.
 
-    `alarmed`: it is asked for because of an alarm, not because time has passed or data have come in.
+    `alarmed`: it is asked for because of an alarm, not because time has passed or data have come in. `changed`: the
+    world, where a monitor says since when.
     """
     if action not in TRAININGS:
         return None
     return (
         _busy(past)
         or _too_often_rejected(guards, past, alarmed=alarmed)
-        or _too_early(action, past, as_of, alarmed=alarmed)
+        or (_too_early(action, changed, as_of) if alarmed and guards.until_learnable else None)
         or _too_often(guards, past, as_of)
     )
 
@@ -98,12 +99,12 @@ def _too_often_rejected(guards: Guards, past: Past, *, alarmed: bool) -> Held | 
     )
 
 
-def _too_early(action: Action, past: Past, as_of: datetime, *, alarmed: bool) -> Held | None:
+def _too_early(action: Action, changed: Changed | None, as_of: datetime) -> Held | None:
     """What is trained before only knows the world that is gone."""
-    if not alarmed or past.changed is None or as_of >= past.changed.learnable_at[action]:
+    if changed is None or as_of >= changed.learnable_at[action]:
         return None
-    since, until = past.changed.at, past.changed.learnable_at[action]
-    return Held(Action.wait, f"what changed about {since:%Y-%m-%d} can be learned from {until:%Y-%m-%d %H:%M}Z on")
+    until = changed.learnable_at[action]
+    return Held(Action.wait, f"what changed about {changed.at:%Y-%m-%d} can be learned from {until:%Y-%m-%d %H:%M}Z on")
 
 
 def _too_often(guards: Guards, past: Past, as_of: datetime) -> Held | None:

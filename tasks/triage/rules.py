@@ -53,8 +53,13 @@ class Ruled:
         return next((verdict.since for verdict in self.alarming if verdict.since), None)
 
 
-def changed_at(fitting: Sequence[Ruled]) -> datetime | None:
-    """When the world changed that a rule wants to learn anew, as far as the monitors that alarm can tell."""
+def changed_at(ruled: Ruled, fitting: Sequence[Ruled]) -> datetime | None:
+    """When the world changed, for the training a rule asks for: as its own verdicts say, or as those of others do.
+
+    Others are those of `fitting` that want the new world learned; of their moments the newest counts.
+    """
+    if ruled.since:
+        return ruled.since
     moments = [ruled.since for ruled in fitting if ruled.action is Action.retrain_recent and ruled.since]
     return max(moments, default=None)
 

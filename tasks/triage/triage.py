@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -68,8 +69,8 @@ class _Desk:
 
     def decide(self, *, in_flight: bool) -> Triaged:
         fits = fitting(self.case.triage.rules, self._facts())
-        past = self._past(changed_at(fits), in_flight=in_flight)
-        choice = choose(fits, lambda ruled: self._held(ruled, past))
+        past = self._past(in_flight=in_flight)
+        choice = choose(fits, lambda ruled: self._held(ruled, past, self._changed(ruled, fits)))
         ruled = choice.decides.ruled
         before = self._decided_before(ruled)
         undone = self._never_begun() if choice.action in TRAININGS and not before else None
@@ -94,10 +95,18 @@ class _Desk:
         log.info("triage %s: %s (%s)", self.case.name, triaged.action, "; ".join((triaged.rule, *triaged.reasons)))
         return triaged
 
-    def _held(self, ruled: Ruled, past: Past) -> Held | None:
+    def _held(self, ruled: Ruled, past: Past, changed: Changed | None) -> Held | None:
         if self._decided_before(ruled):
             return None
-        return hold_back(ruled.action, self.case.triage.guards, past, self.as_of, alarmed=bool(ruled.primary))
+        return hold_back(
+            ruled.action, self.case.triage.guards, past, self.as_of, alarmed=bool(ruled.primary), changed=changed
+        )
+
+    def _changed(self, ruled: Ruled, fits: Sequence[Ruled]) -> Changed | None:
+        params = self.project.params(self.case.name)
+        return Changed.since(
+            changed_at(ruled, fits), self.case, params.window.evaluate_batches, refit=params.gate.refit
+        )
 
     def _decided_before(self, ruled: Ruled) -> Triaged | None:
         """What was decided on for this very event, unless a guard held it back."""
@@ -169,7 +178,7 @@ class _Desk:
     def _hours_since(self, moment: datetime | None) -> float | None:
         return (self.as_of - moment) / _HOUR if moment and moment <= self.as_of else None
 
-    def _past(self, changed: datetime | None, *, in_flight: bool) -> Past:
+    def _past(self, *, in_flight: bool) -> Past:
         case = self.case.name
         started = self._begun(self._decided_trainings())
         champion = self.registry.holder(case, "champion")
@@ -177,7 +186,7 @@ class _Desk:
         waiting = [version for version in versions if version.status == Status.awaiting]
         # One that was compared with another champion can no longer be approved: it keeps nobody waiting.
         asked = [version.version for version in waiting if version.was_judged_against(champion)]
-        blocking, params = self.incidents.blocking(case), self.project.params(case)
+        blocking = self.incidents.blocking(case)
         return Past(
             trainings=[acted.triaged.as_of for acted in started],
             rejected_in_a_row=self._rejected_in_a_row(started),
@@ -185,7 +194,6 @@ class _Desk:
             awaiting=asked[0] if asked else None,
             rolling_out=next((version.version for version in versions if version.status == Status.rolling_out), None),
             blocked_by=blocking.id if blocking else None,
-            changed=Changed.since(changed, self.case, params.window.evaluate_batches, refit=params.gate.refit),
         )
 
     def _decided_trainings(self) -> list[Acted]:

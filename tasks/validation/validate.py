@@ -162,7 +162,7 @@ def _cut(inspection: Inspection, order: Order) -> Windows:
         unseen = [batch for batch in (*train, *evaluate) if batch.batch_id not in inspection.reports]
         if not unseen:
             if order.train_since:
-                train = only_since(train, order.train_since, rows, params)
+                train = only_since(train, order.train_since, rows, inspection.params)
             return windows(train, evaluate, inspection.reports, params, order.as_of)
         for batch in unseen:
             report = inspection.report(batch)

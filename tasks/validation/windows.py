@@ -5,13 +5,15 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from configs.case import Case
-from configs.params import WindowParams
+from configs.params import Params, WindowParams
 from tasks.errors import TooLittleData
 from tasks.ingestion.batches import period_end, period_start
 from tasks.records import Batch, BatchReport, Finding, LeftOut, Severity, Window, Windows
 from tasks.validation.wording import listing
 
 _MOST_WARNINGS = 20
+_FOR_SO_MANY_LABELS = 1.2
+"""Rows, for each that is to have a label."""
 
 
 def labelled(batches: Iterable[Batch], label_delay: timedelta, as_of: datetime) -> list[Batch]:
@@ -32,17 +34,18 @@ def spans(batches: Sequence[Batch], rejected: Collection[str], params: WindowPar
     return list(batches[earliest:first]), list(batches[first:])
 
 
-def only_since(
-    train: Sequence[Batch], moment: datetime, rows: Callable[[Batch], int], params: WindowParams
-) -> list[Batch]:
-    """Of the batches to train on, those since a moment, and as many before them as make `min_train_rows`.
+def only_since(train: Sequence[Batch], moment: datetime, rows: Callable[[Batch], int], params: Params) -> list[Batch]:
+    """Of the batches to train on, those since a moment, and as many before them as make enough rows.
 
-    All of them if none is; `rows` says how many rows of a batch count.
+    Enough is a fifth more than `min_train_rows`, for not each row gets a label, and a batch more than calibration keeps
+    back. All of them if none came since; `rows` says how many rows of a batch count.
     """
     first = sum(_middle(batch) < moment for batch in train)
     if first == len(train):
         return list(train)
-    while first and sum(map(rows, train[first:])) < params.min_train_rows:
+    enough = _FOR_SO_MANY_LABELS * params.window.min_train_rows
+    kept_back = params.training.calibration_batches if params.training.calibration != "none" else 0
+    while first and (sum(map(rows, train[first:])) < enough or len(train) - first <= kept_back):
         first -= 1
     return list(train[first:])
 

@@ -35,33 +35,33 @@ def ships(seed: int, since: int, *, turned: float = 1.0, level: float = 0.0) -> 
 @pytest.mark.parametrize("since", [12, 40, 54])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_day_on_which_a_slice_turned_is_found_within_a_day(seed: int, since: int) -> None:
-    day = began(ships(seed, since), None, [NORTH], LATE)
+    day = began(ships(seed, since), None, NORTH, LATE)
     assert day is not None
     assert abs(day - since) <= 1
 
 
 @pytest.mark.parametrize("changes", [{"turned": 0.5}, {"level": 1.5}])
 def test_half_a_turn_and_another_level_are_found_within_days(changes: dict[str, float]) -> None:
-    found = [began(ships(seed, 40, **changes), None, [NORTH], LATE) for seed in range(5)]
+    found = [began(ships(seed, 40, **changes), None, NORTH, LATE) for seed in range(5)]
     assert all(day is not None and abs(day - 40) <= 4 for day in found), found
 
 
 def test_a_slice_that_was_so_from_the_beginning_began_with_it() -> None:
-    assert began(ships(1, 0), None, [NORTH], LATE) == 0
+    assert began(ships(1, 0), None, NORTH, LATE) == 0
 
 
 def test_where_scores_are_no_chances_the_level_tells() -> None:
     rows = ships(2, 40, level=2.0)
-    day = began(replace(rows, scores=rows.scores * 1000), None, [NORTH], LATE, follows=False)
+    day = began(replace(rows, scores=rows.scores * 1000), None, NORTH, LATE, follows=False)
     assert day is not None
     assert abs(day - 40) <= 4
 
 
 def test_too_few_rows_or_an_unknown_slice_tell_nothing() -> None:
     rows = ships(3, 40)
-    assert began(rows, None, [replace(NORTH, value="nowhere")], LATE) is None
+    assert began(rows, None, replace(NORTH, value="nowhere"), LATE) is None
     late_ones = LATE & (rows.frame["part"] == "north").to_numpy()
     few = late_ones & (np.cumsum(late_ones) <= 19)
-    assert began(rows, None, [NORTH], few) is None
+    assert began(rows, None, NORTH, few) is None
     enough = late_ones & (np.cumsum(late_ones) <= 20)
-    assert began(rows, None, [NORTH], enough) is not None
+    assert began(rows, None, NORTH, enough) is not None

@@ -1,5 +1,6 @@
 """detect, on loans: the outcome store, the reference and the verdict are real; only the registry is stood in for."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -151,6 +152,20 @@ def test_too_few_labels_wait_and_say_how_many_more(clone: Project) -> None:
     for verdict in detect(clone, "loans", NOW).verdicts:
         assert verdict.answer is Answer.waiting
         assert "50 more are needed" in verdict.text
+
+
+def test_where_no_window_has_enough_labels_slices_wait_while_the_whole_life_is_judged(
+    clone: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refer(clone)
+    monkeypatch.setattr(sys.modules[__name__], "ROWS", 25)
+    serve(clone, loans(np.random.default_rng(20), 25 * DAYS))
+    findings = detect(clone, "loans", NOW)
+
+    assert said(findings).answer is Answer.clear, said(findings).text
+    waits = said(findings, Monitor.slices)
+    assert waits.answer is Answer.waiting
+    assert "more are needed to speak of slices" in waits.text
 
 
 def test_before_any_answer_it_waits(clone: Project) -> None:

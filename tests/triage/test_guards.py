@@ -62,18 +62,21 @@ def test_blocked_data_are_not_trained_on() -> None:
 
 
 def test_nothing_is_trained_for_an_alarm_before_the_new_world_can_be_learned() -> None:
-    def changed(ago: timedelta, *, refit: bool = False, **others: Any) -> Past:
-        return Past(changed=Changed.since(NOW - ago, CASE, judged_by=2, refit=refit), **others)
+    def asked(ago: timedelta, action: Action = Action.retrain, *, refit: bool = False, **others: Any) -> Held | None:
+        changed = Changed.since(NOW - ago, CASE, judged_by=2, refit=refit)
+        return hold_back(
+            action, others.pop("guards", GUARDS), Past(), NOW, changed=changed, **{"alarmed": True, **others}
+        )
 
     # It changed on a Monday, weeks are delivered whole, and labels take a day.
     told = "what changed about 2011-03-21 can be learned from 2011-04-12 00:00Z on"
-    assert held(changed(21 * DAY - HOUR)) == Held(Action.wait, told)
-    assert held(changed(28 * DAY)) is None
-    assert held(changed(21 * DAY), alarmed=False) is None, "what is trained by schedule waits for nothing"
+    assert asked(21 * DAY - HOUR) == Held(Action.wait, told)
+    assert asked(28 * DAY) is None
+    assert asked(21 * DAY, alarmed=False) is None, "what is trained by schedule waits for nothing"
+    assert asked(21 * DAY, guards=GUARDS.model_copy(update={"until_learnable": False})) is None
     # Who is accepted learns the weeks that judged it; a candidate of recent rows alone has nothing else to show.
-    assert held(changed(14 * DAY, refit=True)) is None
-    recent = hold_back(Action.retrain_recent, GUARDS, changed(14 * DAY, refit=True), NOW, alarmed=True)
-    assert recent is not None
+    assert asked(14 * DAY, refit=True) is None
+    assert asked(14 * DAY, Action.retrain_recent, refit=True) is not None
     assert Changed.since(None, CASE, 2, refit=True) is None
 
 

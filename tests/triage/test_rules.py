@@ -103,14 +103,22 @@ def test_a_part_of_the_world_that_changed_is_told_to_people_and_trains_where_it_
 
 
 def test_the_world_changed_when_the_newest_alarm_says_so_that_wants_it_learned_anew(table: tuple[Rule, ...]) -> None:
-    def changed(**answers: Verdict) -> datetime | None:
-        return changed_at(fitting(table, facts(standing={Monitor(name): said for name, said in answers.items()})))
+    def changed(rule: str, **answers: Verdict) -> datetime | None:
+        fits = fitting(table, facts(standing={Monitor(name): said for name, said in answers.items()}))
+        [ruled] = [each for each in fits if each.rule == rule]
+        return changed_at(ruled, fits)
 
     concept, slices = (verdict(name, since=NOW - hours * HOUR) for name, hours in (("concept", 9), ("slices", 5)))
-    assert changed(concept=concept) == NOW - 9 * HOUR
-    assert changed(slices=slices) is None, "it is told, and keeps no training from being started"
-    assert changed(concept=concept, slices=slices, realised=verdict("realised")) == NOW - 5 * HOUR
-    assert changed(concept=verdict("concept"), inputs=verdict("inputs")) is None
+    loss = verdict("realised")
+    assert changed("loss", concept=concept, realised=loss) == NOW - 9 * HOUR
+    assert changed("loss", concept=concept, slices=slices, realised=loss) == NOW - 5 * HOUR
+    own = changed("the world changed", concept=concept, slices=slices, realised=loss)
+    assert own == NOW - 9 * HOUR, "its own date is what it trains from, and what it waits for"
+    estimated = verdict("estimated")
+    assert changed("estimated loss", slices=slices, estimated=estimated) is None, (
+        "a part that costs nothing holds nothing"
+    )
+    assert changed("the world changed", concept=verdict("concept"), inputs=verdict("inputs")) is None
 
 
 def test_a_loss_soon_after_a_promotion_is_rolled_back(table: tuple[Rule, ...]) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from configs.params import WindowParams
-from configs.read import read_case
+from configs.params import Params, WindowParams
+from configs.read import read_case, read_params
 from tasks.errors import TooLittleData
 from tasks.records import Batch, BatchReport, Finding, LeftOut, Severity, Windows
 from tasks.validation.windows import labelled, learnable_at, only_since, refuse_too_many, spans, why, windows
@@ -34,6 +34,13 @@ def weeks(*numbers: int) -> list[Batch]:
 
 def params(**changed: Any) -> WindowParams:
     return WindowParams.model_validate({**WINDOW, **changed})
+
+
+def training(min_train_rows: int, **changed: Any) -> Params:
+    """The parameters of flights, with a training that needs so many rows."""
+    flights = read_params(ROOT, "flights")
+    window = flights.window.model_copy(update={"min_train_rows": min_train_rows})
+    return flights.model_copy(update={"window": window, "training": flights.training.model_copy(update=changed)})
 
 
 def finding(severity: Severity, found: str = "9 of 100 rows outside") -> Finding:
@@ -112,17 +119,24 @@ def test_a_batch_counts_when_the_label_delay_after_its_end_is_over(hours: float,
 )
 def test_after_a_change_only_what_came_since_trains_if_it_is_enough(since: datetime, train: tuple[int, ...]) -> None:
     before = weeks(2, 3, 4, 5, 6)
-    only = only_since(before, since, lambda batch: 150 if batch == weeks(5)[0] else 90, params(min_train_rows=240))
+    only = only_since(before, since, lambda batch: 150 if batch == weeks(5)[0] else 90, training(200))
+    assert ids(only) == ids(weeks(*train))
+
+
+@pytest.mark.parametrize(("batches", "train"), [(1, (5, 6)), (2, (4, 5, 6))])
+def test_calibration_keeps_back_none_of_what_a_candidate_needs(batches: int, train: tuple[int, ...]) -> None:
+    calibrated = training(100, calibration="sigmoid", calibration_batches=batches)
+    only = only_since(weeks(2, 3, 4, 5, 6), START + timedelta(weeks=5), lambda _: 1000, calibrated)
     assert ids(only) == ids(weeks(*train))
 
 
 def test_a_week_is_new_if_most_of_it_is_and_rejected_ones_count_for_nothing() -> None:
     middle = START + timedelta(weeks=2, days=3, hours=12)
     everything = weeks(2, 3, 4, 5)
-    assert ids(only_since(everything, middle, lambda _: 100, params())) == ids(weeks(3, 4, 5))
+    assert ids(only_since(everything, middle, lambda _: 100, training(100))) == ids(weeks(3, 4, 5))
     later = middle + timedelta(seconds=1)
-    assert ids(only_since(everything, later, lambda _: 100, params())) == ids(weeks(4, 5))
-    assert ids(only_since(everything, later, lambda _: 0, params())) == ids(everything)
+    assert ids(only_since(everything, later, lambda _: 100, training(100))) == ids(weeks(4, 5))
+    assert ids(only_since(everything, later, lambda _: 0, training(100))) == ids(everything)
 
 
 @pytest.mark.parametrize(
