@@ -2,13 +2,12 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit, logit
+from scipy.special import expit, log_expit
 
 from tasks.evaluation.predictions import Floats
-from tasks.outcomes.calibration import line_of
+from tasks.outcomes.calibration import line_of, odds_of
 from tasks.outcomes.slices import FEWEST_ROWS, Labelled, Slice, cuts_of, members
 
-_SURE = 1e-6
 _CALM = 10.0
 """A day's level is taken to be as usual with the weight of so many rows at even odds."""
 
@@ -42,7 +41,7 @@ def _inside(life: Labelled, reference: Labelled | None, named: Slice) -> NDArray
 
 def _usual(life: Labelled, rest: NDArray[np.bool_], *, follows: bool) -> Floats:
     """Log odds of each row's event, as the rest of the rows has them, on the level of the rest of its day."""
-    odds = logit(np.clip(life.scores, _SURE, 1 - _SURE)) if follows else np.zeros(len(life))
+    odds = odds_of(life.scores, follows)
     line, _ = line_of(np.column_stack([np.ones(int(rest.sum())), odds[rest]]), life.hits[rest])
     usual = line[0] + line[1] * odds
     chances, days = expit(usual[rest]), life.days[rest]

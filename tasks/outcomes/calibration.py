@@ -60,7 +60,7 @@ class Calibration:
         count = int(np.clip(len(scores) // _ROWS_OF_A_BIN, 1, _MOST_BINS))
         edges = np.unique(np.quantile(scores, np.linspace(0, 1, count + 1)[1:-1])) if count > 1 else np.empty(0)
         bins = np.searchsorted(edges, scores, side="right")
-        inputs = np.stack([np.ones(len(scores)), _own(scores, follows)], axis=1)
+        inputs = np.stack([np.ones(len(scores)), odds_of(scores, follows)], axis=1)
         line, unsure = line_of(inputs, hits)
         offsets, alike = _offsets(inputs @ line, hits, bins, len(edges) + 1)
         logits = inputs @ line + offsets[bins]
@@ -83,7 +83,7 @@ class Calibration:
 
     def logits(self, scores: Floats) -> Floats:
         """Log odds of the event for each score."""
-        moved: Floats = self.line[0] + self.line[1] * _own(scores, self.follows) + self.offsets[self._bins(scores)]
+        moved: Floats = self.line[0] + self.line[1] * odds_of(scores, self.follows) + self.offsets[self._bins(scores)]
         return moved
 
     def chances(self, scores: Floats) -> Floats:
@@ -91,14 +91,14 @@ class Calibration:
 
     def reach(self, scores: Floats) -> Floats:
         """Half-width of the band around the log odds."""
-        own = _own(scores, self.follows)
+        own = odds_of(scores, self.follows)
         of_line = self.unsure[0, 0] + 2 * self.unsure[0, 1] * own + self.unsure[1, 1] * np.square(own)
         unknown = np.sqrt(np.square(self.bends[self._bins(scores)]) + of_line)
         return np.asarray(DUST + self.shift + unknown, dtype=np.float64)
 
     def reach_apart(self, scores: Floats, others: Floats) -> Floats:
         """Half-width of the band around differences of log odds: what all rows have in common is not in it."""
-        own = _own(scores, self.follows) - _own(others, self.follows)
+        own = odds_of(scores, self.follows) - odds_of(others, self.follows)
         bends = np.square(self.bends[self._bins(scores)]) + np.square(self.bends[self._bins(others)])
         gap = np.abs(self.logits(scores) - self.logits(others))
         unknown = np.sqrt(bends + self.unsure[1, 1] * np.square(own))
@@ -162,7 +162,8 @@ def inflation(surprise: Floats, weight: Floats, batches: Groups) -> float:
     return max(count / (count - 1) * float(np.square(sums).sum()) / known, 1.0)
 
 
-def _own(scores: Floats, follows: bool) -> Floats:
+def odds_of(scores: Floats, follows: bool) -> Floats:
+    """Log odds of the events by their scores; 0 where a score is no chance (`follows`)."""
     if not follows:
         return np.zeros(len(scores))
     return np.asarray(logit(np.clip(scores, _SURE, 1 - _SURE)), dtype=np.float64)
