@@ -1,14 +1,19 @@
 """A replay: recorded history through the real components, moment by moment, on a clock that history sets."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from configs.project import Project
 from flows.embedded import embedded
+from flows.replay_gateway import Gateway
 from flows.replay_sandbox import Sandbox
 from tasks.adapters.dvc import kept_ready
 from tasks.replay.source import history_of
 from tasks.replay.steps import Plan
 from tasks.replay.told import Step, Told, told
+
+if TYPE_CHECKING:
+    from flows.replay_in_process import InProcess
 
 Approve = Callable[[str, str], bool]
 """Asked about a case and a version."""
@@ -35,15 +40,23 @@ def replay(  # noqa: PLR0913 - what is replayed, where, and who is told and aske
         sandbox.furnish(project, plan, fresh=fresh)
         sandbox.enter()
         with embedded(), kept_ready(sandbox.project):
-            # Both take seconds to import, in which Prefect's server gets ready.
-            from flows.replay_gateway import gateway_of  # noqa: PLC0415
+            # It takes seconds to import, in which Prefect's server gets ready.
             from flows.replay_moments import Replay  # noqa: PLC0415
 
-            with gateway_of(sandbox.project, in_process=plan.in_process) as gateway:
-                replayed = Replay(sandbox, plan, history, approve)
-                if not replayed.over:
-                    gateway.start()  # it gets ready while the first model is trained
-                return replayed.run(gateway, on_step)
+            gateway = _gateway(sandbox.project, in_process=plan.in_process)
+            try:
+                return Replay(sandbox, plan, history, approve).run(gateway, on_step)
+            finally:
+                gateway.stop()
+
+
+def _gateway(project: Project, *, in_process: bool) -> "Gateway | InProcess":
+    """A gateway of the project, to be started by whoever needs it."""
+    if in_process:
+        from flows.replay_in_process import InProcess  # noqa: PLC0415 - with all that a gateway imports
+
+        return InProcess(project)
+    return Gateway(project)
 
 
 def what_happened(project: Project, name: str) -> Told:

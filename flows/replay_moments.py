@@ -16,7 +16,7 @@ import pandas as pd
 
 from configs.faults import BadCandidate, BadChallenger, Kill
 from flows import clock
-from flows.replay_gateway import Gateway, GatewayLost, InProcess
+from flows.replay_gateway import Gateway, GatewayLost
 from flows.replay_reference import references_ahead
 from flows.replay_sandbox import Sandbox
 from serving.ledger.places import predictions_url, segments_folder
@@ -29,13 +29,14 @@ from tasks.promotion.decide import Desk, Why, decide, expire
 from tasks.records import Approval
 from tasks.replay.feed import requests
 from tasks.replay.source import Source
-from tasks.replay.steps import Plan, looks_at, next_step
+from tasks.replay.steps import Plan, is_looked_at, looks_at, next_step
 from tasks.replay.told import Acted, Estimate, Happened, Sent, Step, Steps
 from tasks.rollout.carry import control
 from tasks.rollout.draw import in_shadow
 
 if TYPE_CHECKING:
     from flows.replay import Approve, Progress
+    from flows.replay_in_process import InProcess
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ WHO = "replay"
 _TRIES = 10
 _SHADOW_SECONDS = 5
 _PAUSE_SECONDS = 0.1
+_AHEAD = ("tasks.monitoring.report", "serving.routes.prepare")
+"""What the first look draws with, and what checks a challenger: each takes seconds to import."""
 
 
 class Replay:
@@ -58,26 +61,16 @@ class Replay:
         self.seconds: dict[str, float] = {}
         self.failures: list[str] = []
 
-    @property
-    def over(self) -> bool:
-        """Whether no step is left."""
-        return self._next() is None
-
-    def run(self, gateway: Gateway | InProcess, on_step: "Progress") -> tuple[Step, ...]:
+    def run(self, gateway: "Gateway | InProcess", on_step: "Progress") -> tuple[Step, ...]:
         """Every step that is left, one after the other."""
         for step in self.steps.done:
             on_step(step)
-        if not self.steps.done:
-            # While the first model is trained, this process only waits: what the first look draws with takes seconds.
-            threading.Thread(target=importlib.import_module, args=("tasks.monitoring.report",), daemon=True).start()
         with references_ahead(self.project, self.case.name) as build_ahead:
             os.environ["EVERGREEN_GATEWAY_URL"] = gateway.url
             while (moment := self._next()) is not None:
                 step = self.steps.keep(self._step(gateway, moment))
                 on_step(step)
-                challenger = Desk(self.project, self.case.name).under_way()
-                serving = (step.champion, challenger.version if challenger else None)
-                build_ahead([version for version in serving if version is not None])
+                build_ahead(self._to_be_looked_at(step))
         return tuple(self.steps.done)
 
     def _next(self) -> datetime | None:
@@ -86,7 +79,15 @@ class Replay:
         last = self.steps.done[-1]  # not the registry: a step that was killed may have begun a rollout, or ended it
         return next_step(self.plan, self.case.label_delay, last.at, rolling=bool(last.rollout))
 
-    def _step(self, gateway: Gateway | InProcess, moment: datetime) -> Step:
+    def _to_be_looked_at(self, step: Step) -> list[str]:
+        """The versions that looks to come may find as champion, the nearest first."""
+        if self._next() is None:
+            return []
+        rollout = Desk(self.project, self.case.name).under_way()
+        likely = rollout is not None and is_looked_at(self.plan, rollout, step.at)
+        return [*([step.champion] if step.champion else []), *([rollout.version] if rollout and likely else [])]
+
+    def _step(self, gateway: "Gateway | InProcess", moment: datetime) -> Step:
         """What happens up to a moment: rows are asked and answered, labels come, and the flows run."""
         before = self.steps.done[-1].at if self.steps.done else None
         self.seconds, self.failures = {}, []
@@ -94,6 +95,8 @@ class Replay:
         with clock.at(moment):
             with self._timed("source"):
                 self.source.show(moment, before)
+            if before is None:
+                _get_ready(gateway)
             if sent is None:
                 sent = self._send(gateway, before, moment) if before else Sent(at=moment)
                 self.steps.keep_sent(sent)
@@ -104,7 +107,7 @@ class Replay:
 
     # Traffic
 
-    def _send(self, gateway: Gateway | InProcess, start: datetime, end: datetime) -> Sent:
+    def _send(self, gateway: "Gateway | InProcess", start: datetime, end: datetime) -> Sent:
         asked = list(requests(self.case, self.history, start, end))
         kills = sum(isinstance(fault, Kill) and start <= fault.start < end for fault in self.plan.faults)
         left, answered, refused = kills, set[str](), set[str]()
@@ -284,3 +287,14 @@ class Replay:
             return None
         last = known[-1]
         return Estimate(metric=metric, value=float(last.value or 0), low=last.low, high=last.high)
+
+
+def _get_ready(gateway: "Gateway | InProcess") -> None:
+    """Begin what takes seconds and is needed soon: while the first model is trained, this process only waits."""
+    gateway.start()
+
+    def import_ahead() -> None:
+        for name in _AHEAD:
+            importlib.import_module(name)
+
+    threading.Thread(target=import_ahead, daemon=True).start()

@@ -90,10 +90,14 @@ class Sandbox:
 
     @contextmanager
     def badly_trained(self, case: Case, *, gate: bool) -> Iterator[None]:
-        """Have what is trained meanwhile be of no use: it knows one column; without `gate` it diverges, and passes."""
+        """Have what is trained meanwhile be of no use: it knows one column; without `gate` it diverges, and passes.
+
+        A few batches are enough for it to learn nothing from.
+        """
         params = self.project.root / "params.yaml"
         before = params.read_bytes()
         changes: dict[str, Any] = {"features": {"leave_out": list(case.contract.features[:-1])}}
+        changes["window.train_batches"] = case.triage.recent_batches
         if not gate:
             own = self.project.params(case.name).gate
             limits = [{"metric": own.metric, "at_least": -_NO_LIMIT}]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from configs.errors import EvergreenError
 from configs.project import Project
+from flows.empty_database import copy_empty_database
 from flows.server import Stack, healthy, running_stack, stack_file
 from tasks.adapters.registry import Registry
 from tasks.errors import StoreUnreachable
@@ -45,6 +46,7 @@ def running(project: Project) -> Iterator[Stack]:
         _must_be_free(port)
     try:
         registry = Registry(project)  # makes the database's tables before two programs open it at once
+        copy_empty_database(project.root / project.place.stores.prefect_home)
         processes.append(_start("prefect-server", _server(ports.prefect), logs, {}))
         # An address may hold a password: in the environment it is not shown by `ps`.
         mlflow = {**_MLFLOW_ENVIRONMENT, "MLFLOW_BACKEND_STORE_URI": registry.uri}

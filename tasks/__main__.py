@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import logging
+import os
 import sys
 
 from tasks.standby import hand_over
@@ -14,6 +15,9 @@ STAGES = {
     "evaluate": "tasks.evaluation.evaluate",
     "refit": "tasks.training.refit",
 }
+FORKS = {"validate"}
+"""Stages that may work in several processes, as this one is theirs alone."""
+_AT_MOST = 8
 READ_THE_ORDER = {"ingest", "validate"}
 REFUSED = 3
 """Exit code of a stage that says in plain words why it stopped; any other is a fault in the code."""
@@ -40,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise NothingOrdered(asked.case)
         # A stage imports its own room only: Great Expectations takes three seconds that training need not pay.
         stage = getattr(importlib.import_module(STAGES[asked.stage]), asked.stage)
-        stage(project, asked.case)
+        processes = {"at_once": min(_AT_MOST, os.cpu_count() or 1)} if asked.stage in FORKS else {}
+        stage(project, asked.case, **processes)
     except EvergreenError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return REFUSED

@@ -4,9 +4,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from configs.replays import Script
-from tasks.records import Record
+from tasks.records import Record, Rollout
 
 _NO_TIME = timedelta()
+_LIKELY = 0.25
+"""Share of the requests from which on a challenger is taken for the next champion: most that are stopped are before."""
 
 
 class Plan(Script, Record):
@@ -38,3 +40,11 @@ def next_step(plan: Plan, label_delay: timedelta, moment: datetime, *, rolling: 
     look = first if moment < first else first + ((moment - first) // every + 1) * every
     soon = moment + timedelta(hours=plan.rollout_hours) if rolling else look
     return min(look, soon, plan.end)
+
+
+def is_looked_at(plan: Plan, rollout: Rollout, moment: datetime) -> bool:
+    """Whether a look is to be expected at which the challenger of a rollout under way is champion."""
+    stages = (
+        len(rollout.plan) - 1 - rollout.number
+    )  # each takes a step, and the look of a step comes before its rollout
+    return rollout.stage.share >= _LIKELY and moment + stages * timedelta(hours=plan.rollout_hours) < plan.end

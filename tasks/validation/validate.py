@@ -1,6 +1,7 @@
 """validate: hold the deliveries against the contract, keep what breaks it apart, and cut the windows."""
 
 import logging
+import multiprocessing
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,13 +27,17 @@ from tasks.validation.windows import labelled, only_since, spans, why, windows
 log = logging.getLogger(__name__)
 
 _ENOUGH_TO_COMPARE = 3
+_WORTH_A_PROCESS = 2
+"""Batches."""
 
 
-def validate(project: Project, case_name: str) -> Windows:
+def validate(project: Project, case_name: str, *, at_once: int = 1) -> Windows:
     """Write the windows that may be trained on and judged by, and a report of each batch that takes part.
 
-    A batch that has its report already is not checked again. Raises BatchRejected if the newest batch breaks the
-    contract, SourceStale if it is too old, and TooLittleData if what was accepted does not fill the windows.
+    A batch that has its report already is not checked again; of many that have none, up to `at_once` are checked side
+    by side, in forked processes: this one should have no threads that hold locks. Raises BatchRejected if the newest
+    batch breaks the contract, SourceStale if it is too old, and TooLittleData if what was accepted does not fill the
+    windows.
     """
     case, files = project.case(case_name), project.files(case_name)
     order = Order.read(files.order)
@@ -40,7 +45,7 @@ def validate(project: Project, case_name: str) -> Windows:
     # The windows of an earlier order must not be there for training if this order is refused.
     files.windows.unlink(missing_ok=True)
     batches = delivered(case, files.deliveries, as_of)
-    inspection = Inspection(case, params, files, batches)
+    inspection = Inspection(case, params, files, batches, at_once)
     _refuse_stale(case, params, batches, as_of)
     _refuse_broken(project, inspection, batches[-1])
     found = _cut(inspection, order)
@@ -65,6 +70,7 @@ class Inspection:
     params: Params
     files: CaseFiles
     batches: Sequence[Batch]
+    at_once: int = 1
     reports: dict[str, BatchReport] = field(default_factory=dict)
     checked: int = 0
     """How many batches had no report that still holds."""
@@ -77,22 +83,52 @@ class Inspection:
             self.reports[batch.batch_id] = report
         return self.reports[batch.batch_id]
 
+    def make_ahead(self, batches: Sequence[Batch]) -> None:
+        """Make the reports that these batches do not have yet, in processes side by side; `report` finds them then."""
+        missing = [batch for batch in batches if self._kept(batch) is None]
+        others = min(self.at_once, len(missing) // _WORTH_A_PROCESS) - 1
+        if others < 1:
+            return
+        forked = multiprocessing.get_context("fork")  # a new interpreter would import for longer than this takes
+        shares = [missing[number :: others + 1] for number in range(others + 1)]
+        beside = [forked.Process(target=self._make, args=(share,)) for share in shares[1:]]
+        for process in beside:
+            process.start()
+        self._make(shares[0])
+        for process in beside:
+            process.join()
+        self.checked += sum(self._kept(batch) is not None for batch in missing)
+
+    def _make(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            try:
+                self._keep(self._made(batch), batch)
+            except Exception:  # noqa: BLE001 - it is made again where it is asked for, and fails there, and is told
+                return
+
     def _kept_or_made(self, batch: Batch) -> BatchReport:
+        report = self._kept(batch)
+        if report is None:
+            self.checked += 1
+            report = self._made(batch)
+            self._keep(report, batch)
+        return report
+
+    def _kept(self, batch: Batch) -> BatchReport | None:
+        """The report that was made of this very batch by the checks of today."""
+        report = _read(self.files.validation / f"{batch.batch_id}.json")
+        if report is None or (report.digest, report.fingerprint) != (self._digest(batch), self._checks(batch)):
+            return None
+        return report
+
+    def _keep(self, report: BatchReport, batch: Batch) -> None:
         kept = self.files.validation / f"{batch.batch_id}.json"
-        digest, typical = sha256(self.files.deliveries / batch.file), self._typical_rows(batch)
-        checks = fingerprint(self.case, self.params.validation, batch, typical)
-        report = _read(kept)
-        if report is not None and (report.digest, report.fingerprint) == (digest, checks):
-            return report
-        report = self._made(batch, typical, digest, checks)
         # The page first: where there is a report, its page is there too, even if this is killed in between.
         write_text(kept.with_suffix(".html"), page(report, batch))
         report.write(kept)
-        return report
 
-    def _made(self, batch: Batch, typical: float | None, digest: str, checks: str) -> BatchReport:
-        frame = read_batch(self.files.deliveries, batch)
-        self.checked += 1
+    def _made(self, batch: Batch) -> BatchReport:
+        digest, checks, frame = self._digest(batch), self._checks(batch), read_batch(self.files.deliveries, batch)
         return BatchReport(
             case=self.case.name,
             batch_id=batch.batch_id,
@@ -100,14 +136,21 @@ class Inspection:
             rows=len(frame),
             digest=digest,
             fingerprint=checks,
-            findings=findings(self.case, self.params.validation, batch, frame, typical),
+            findings=findings(self.case, self.params.validation, batch, frame, self._typical_rows(batch)),
         )
+
+    def _digest(self, batch: Batch) -> str:
+        return sha256(self.files.deliveries / batch.file)
+
+    def _checks(self, batch: Batch) -> str:
+        return fingerprint(self.case, self.params.validation, batch, self._typical_rows(batch))
 
     def _typical_rows(self, batch: Batch) -> float | None:
         earlier = [other for other in self.batches if other.start < batch.start]
         recent = earlier[-self.params.validation.volume_batches :]
-        rows = [_rows_in(self.files, other) for other in recent]
-        return median(rows) if len(rows) >= _ENOUGH_TO_COMPARE else None
+        if len(recent) < _ENOUGH_TO_COMPARE:
+            return None
+        return median(_rows_in(self.files.deliveries / other.file) for other in recent)
 
     def _quarantine(self, batch: Batch, report: BatchReport) -> None:
         kept = self.files.quarantine / f"{batch.batch_id}.parquet"
@@ -164,6 +207,7 @@ def _cut(inspection: Inspection, order: Order) -> Windows:
             if order.train_since:
                 train = only_since(train, order.train_since, rows, inspection.params)
             return windows(train, evaluate, inspection.reports, params, order.as_of)
+        inspection.make_ahead(unseen)
         for batch in unseen:
             report = inspection.report(batch)
             if not report.accepted:
@@ -188,8 +232,7 @@ def _read(kept: Path) -> BatchReport | None:
         return None
 
 
-def _rows_in(files: CaseFiles, batch: Batch) -> int:
-    path = files.deliveries / batch.file
+def _rows_in(path: Path) -> int:
     try:
         return int(pq.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException) as error:

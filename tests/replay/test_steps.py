@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.replay.steps import Plan, looks_at, next_step
+from tasks.records import Rollout, Stage
+from tasks.replay.steps import Plan, is_looked_at, looks_at, next_step
 from tasks.replay.told import Happened, Judged, Sent, Step, Steps, steps_done, told
 from tasks.verdicts import Answer, Monitor, Verdict
 
@@ -32,6 +33,20 @@ def test_a_rollout_is_looked_at_every_day_and_the_looks_stay_where_they_were() -
     found = moments(rolling=True)
     assert found == [START + number * DAY for number in range(1, 22)]
     assert [moment for moment in found if looks_at(PLAN, DELAY, moment)] == moments()
+
+
+def rollout(number: int) -> Rollout:
+    stages = (Stage(name="5 %", kind="canary", share=0.05), Stage(name="25 %", kind="canary", share=0.25))
+    plan = (*stages, Stage(name="all", kind="canary", share=1.0), Stage(name="warm", kind="warm"))
+    about = {"version": "2", "champion": "1", "strategy": "canary", "began": START, "since": START}
+    return Rollout(plan=plan, number=number, evidence_since=START, **about)
+
+
+def test_a_challenger_is_looked_at_once_it_is_past_its_first_canary_and_if_a_look_is_left_when_it_is_champion() -> None:
+    begun = START + 8 * DAY
+    assert [is_looked_at(PLAN, rollout(number), begun) for number in range(3)] == [False, True, True]
+    assert is_looked_at(PLAN, rollout(1), END - 3 * DAY), "it is champion a day before the last look"
+    assert not is_looked_at(PLAN, rollout(1), END - 2 * DAY), "the last look comes before it is champion"
 
 
 @pytest.fixture

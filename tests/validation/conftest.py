@@ -111,9 +111,9 @@ class Scene:
         for week in range(first, last + 1):
             self.deliver(f"2024-W{week:02}")
 
-    def validate(self, as_of: datetime, **asked: Any) -> Windows:
+    def validate(self, as_of: datetime, at_once: int = 1, **asked: Any) -> Windows:
         Order(case="parcels", as_of=as_of, **asked).write(self.files.order)
-        return validate(self.project, "parcels")
+        return validate(self.project, "parcels", at_once=at_once)
 
     def report(self, batch_id: str) -> BatchReport:
         return BatchReport.read(self.files.validation / f"{batch_id}.json")

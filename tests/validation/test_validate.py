@@ -3,6 +3,7 @@
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from tasks.errors import BatchRejected, SourceStale, SourceUnreadable, TooLittle
 from tasks.files import sha256
 from tasks.ingestion.batches import batch_of
 from tasks.records import BatchReport, Windows
+from tasks.validation import validate
 from tasks.validation.findings import fingerprint
 
 from .conftest import CASE, VALIDATION, WINDOW, Scene, after_week
@@ -38,6 +40,29 @@ def test_accepted_batches_become_windows_and_each_has_its_report(scene: Scene) -
     assert list(ages(scene.files.validation)) == names
     assert scene.report("2024-W07").accepted
     assert scene.report("2024-W07").contract_version == 3
+
+
+def test_processes_side_by_side_make_the_reports_that_one_makes(
+    scene: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    alone = scene.validate(after_week(7))
+    made = {path.name: path.read_bytes() for path in scene.files.validation.iterdir()}
+    for path in scene.files.validation.iterdir():
+        path.unlink()
+    own = mock.Mock(side_effect=validate.findings)
+    monkeypatch.setattr(validate, "findings", own)
+    assert scene.validate(after_week(7), at_once=2) == alone
+    assert {path.name: path.read_bytes() for path in scene.files.validation.iterdir()} == made
+    assert own.call_count == 3, "the newest batch, and half of the other four; the rest was checked elsewhere"
+    assert caplog.messages[-1].endswith("5 of 5 batches checked anew")
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_what_cannot_be_checked_in_another_process_is_told_as_in_this_one(scene: Scene, at_once: int) -> None:
+    (scene.files.deliveries / "2024-W04.parquet").write_bytes(b"")
+    with pytest.raises(SourceUnreadable, match=r"2024-W04\.parquet cannot be read.*dvc checkout"):
+        scene.validate(after_week(7), at_once=at_once)
 
 
 def test_a_batch_judges_only_when_its_labels_have_arrived_but_is_checked_before(scene: Scene) -> None:
