@@ -97,13 +97,13 @@ class Sandbox:
         params = self.project.root / "params.yaml"
         before = params.read_bytes()
         changes: dict[str, Any] = {"features": {"leave_out": list(case.contract.features[:-1])}}
-        changes["window.train_batches"] = case.triage.recent_batches
         if not gate:
             own = self.project.params(case.name).gate
             limits = [{"metric": own.metric, "at_least": -_NO_LIMIT}]
             changes = {"training.estimator": "hist_gradient_boosting", "training.settings": _DIVERGES}
             changes |= {"gate.rule": "non_inferiority", "gate.margin": _NO_LIMIT, "gate.limits": limits}
             changes |= {"gate.slices": {"columns": []}}
+        changes["window.train_batches"] = case.triage.recent_batches
         overlay(params, {f"{case.name}.{key}": value for key, value in changes.items()})
         try:
             yield

@@ -67,8 +67,11 @@ def test_what_is_badly_trained_does_not_stay(sandbox: Sandbox) -> None:
         bad = sandbox.project.params("bikes")
         assert bad.features.leave_out == case.contract.features[:-1]
         assert bad.gate == before.gate
+        assert bad.window.train_batches == case.triage.recent_batches
     with sandbox.badly_trained(case, gate=False):
-        assert sandbox.project.params("bikes").gate.rule == "non_inferiority"
+        bad = sandbox.project.params("bikes")
+        assert bad.gate.rule == "non_inferiority"
+        assert bad.window.train_batches == case.triage.recent_batches
     assert sandbox.project.params("bikes") == before
     params = sandbox.project.root / "params.yaml"
     params.write_text("{}")  # as a replay leaves it that was killed while something was planted
