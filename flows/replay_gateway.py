@@ -13,15 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import orjson
 
 from configs.errors import EvergreenError
 from configs.project import Project
-from tasks.adapters.registry import Standing
 from tasks.replay.feed import Request
+
+if TYPE_CHECKING:
+    from tasks.adapters.registry import Standing  # with MLflow: not before a replay is in its sandbox
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ class Gateway:
                 start_new_session=True,
             )
 
-    def settle(self, case: str, wanted: Standing) -> None:
+    def settle(self, case: str, wanted: "Standing") -> None:
         """Wait until it answers as the registry says. Raises GatewayLost."""
         self.start()
         deadline = time.monotonic() + START_SECONDS
@@ -140,7 +142,7 @@ class Gateway:
         os.close(self._lifeline)
 
 
-def as_wanted(told: dict[str, Any], wanted: Standing) -> bool:
+def as_wanted(told: dict[str, Any], wanted: "Standing") -> bool:
     def version(role: str) -> Any:
         return told.get(role, {}).get("version")
 

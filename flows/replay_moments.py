@@ -45,8 +45,8 @@ WHO = "replay"
 _TRIES = 10
 _SHADOW_SECONDS = 5
 _PAUSE_SECONDS = 0.1
-_AHEAD = ("tasks.monitoring.report", "serving.routes.prepare")
-"""What the first look draws with, and what checks a challenger: each takes seconds to import."""
+_AHEAD = ("serving.routes.engines", "tasks.monitoring.report", "skops.io")
+"""What takes seconds to import, and steps after the first need: to check a challenger, to draw, to read a model."""
 
 
 class Replay:
@@ -95,11 +95,14 @@ class Replay:
         with clock.at(moment):
             with self._timed("source"):
                 self.source.show(moment, before)
+            # It gets ready while the first model is trained. A step that was killed among its flows needs one, too.
+            gateway.start()
             if before is None:
-                _get_ready(gateway)
+                threading.Thread(target=_import_ahead, daemon=True).start()
             if sent is None:
                 sent = self._send(gateway, before, moment) if before else Sent(at=moment)
                 self.steps.keep_sent(sent)
+            self._await(gateway)
             looked = before is None or looks_at(self.plan, self.case.label_delay, moment)
             self._flows(before, moment, looked=looked)
             planted = tuple(str(fault) for fault in self.plan.faults if before and before <= fault.start < moment)
@@ -116,8 +119,7 @@ class Replay:
             missing = [one for one in asked if one.request_id not in logged and one.request_id not in refused]
             if not missing:
                 break
-            with self._timed("gateway"):
-                gateway.settle(self.case.name, self._standing())
+            self._await(gateway)
             with self._timed("traffic"):
                 said = gateway.ask(self.case.name, missing, kill_at=len(missing) // 2 + 1 if left else None)
             left, answered, refused = max(left - 1, 0), answered | said.answered, refused | said.refused
@@ -135,6 +137,13 @@ class Replay:
             lost=len(answered - set(logged)),
             kills=kills,
         )
+
+    def _await(self, gateway: "Gateway | InProcess") -> None:
+        """Wait until the gateway answers as the registry says, if anybody serves."""
+        standing = Registry(self.project).standing(self.case.name)
+        if standing is not None and standing.champion is not None:
+            with self._timed("gateway"):
+                gateway.settle(self.case.name, standing)
 
     def _logged(self, start: datetime, end: datetime) -> Counter[str]:
         """How many rows of each request the prediction log holds."""
@@ -178,27 +187,36 @@ class Replay:
 
     def _flows(self, before: datetime | None, moment: datetime, *, looked: bool) -> None:
         """The flows of a moment, in the order of their schedules."""
-        # Prefect reads where it belongs when it is imported, which has to be in the sandbox.
-        from flows.drift import drift  # noqa: PLC0415
-        from flows.ground_truth import ground_truth  # noqa: PLC0415
-        from flows.rollout import rollout  # noqa: PLC0415
-
         case = self.case.name
         expire(self.project, case, moment)
         if before is None:
             self._train(moment, "first model")
         else:
             self._plant(before, moment)
-            if looked:
-                self._run("drift", lambda: drift(case=case, as_of=moment))
-            self._run("ground truth", lambda: ground_truth(case=case, as_of=moment))
+            self._look(moment, looked=looked)
             if looked and self.plan.train == "weekly":
                 self._train(moment, "weekly")
         self._answer(moment)
         if Desk(self.project, case).under_way() is not None:
-            self._run("rollout", lambda: rollout(case=case, follow=False))
+            self._roll_out()
             if self._say_yes(moment):
-                self._run("rollout", lambda: rollout(case=case, follow=False))
+                self._roll_out()
+
+    # Each imports its flow: Prefect reads where it belongs when it is imported, which has to be in the sandbox, and the
+    # first step needs training alone.
+
+    def _look(self, moment: datetime, *, looked: bool) -> None:
+        from flows.drift import drift  # noqa: PLC0415
+        from flows.ground_truth import ground_truth  # noqa: PLC0415
+
+        if looked:
+            self._run("drift", lambda: drift(case=self.case.name, as_of=moment))
+        self._run("ground truth", lambda: ground_truth(case=self.case.name, as_of=moment))
+
+    def _roll_out(self) -> None:
+        from flows.rollout import rollout  # noqa: PLC0415
+
+        self._run("rollout", lambda: rollout(case=self.case.name, follow=False))
 
     def _train(self, moment: datetime, trigger: str) -> None:
         from flows.training import training  # noqa: PLC0415
@@ -289,12 +307,6 @@ class Replay:
         return Estimate(metric=metric, value=float(last.value or 0), low=last.low, high=last.high)
 
 
-def _get_ready(gateway: "Gateway | InProcess") -> None:
-    """Begin what takes seconds and is needed soon: while the first model is trained, this process only waits."""
-    gateway.start()
-
-    def import_ahead() -> None:
-        for name in _AHEAD:
-            importlib.import_module(name)
-
-    threading.Thread(target=import_ahead, daemon=True).start()
+def _import_ahead() -> None:
+    for name in _AHEAD:
+        importlib.import_module(name)

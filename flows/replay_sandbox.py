@@ -22,6 +22,7 @@ _FILES = ("params.yaml", "dvc.yaml", "prefect.yaml", "pyproject.toml", "uv.lock"
 _LEFT_OUT = ("__pycache__", "cache", "tmp", "config.local")
 _FOR_EVER_DAYS = 40_000
 _NO_LIMIT = 1e7
+_LEAST_ROWS = 10
 _DIVERGES = {"learning_rate": 2.5, "max_iter": 6}
 """Each step goes so far beyond what it corrects that the next has more to correct."""
 ELSEWHERE = ("EVERGREEN_ROOT", "EVERGREEN_PLACE", "EVERGREEN_GATEWAY_URL", "PREFECT_HOME", "PREFECT_API_URL")
@@ -92,7 +93,7 @@ class Sandbox:
     def badly_trained(self, case: Case, *, gate: bool) -> Iterator[None]:
         """Have what is trained meanwhile be of no use: it knows one column; without `gate` it diverges, and passes.
 
-        A few batches are enough for it to learn nothing from.
+        A few batches are enough for it to learn nothing from, however few rows they hold.
         """
         params = self.project.root / "params.yaml"
         before = params.read_bytes()
@@ -103,7 +104,9 @@ class Sandbox:
             changes = {"training.estimator": "hist_gradient_boosting", "training.settings": _DIVERGES}
             changes |= {"gate.rule": "non_inferiority", "gate.margin": _NO_LIMIT, "gate.limits": limits}
             changes |= {"gate.slices": {"columns": []}}
-        changes["window.train_batches"] = case.triage.recent_batches
+        few, window = case.triage.recent_batches, self.project.params(case.name).window
+        changes["window.train_batches"] = min(few, window.train_batches or few)
+        changes |= {"window.min_train_rows": _LEAST_ROWS, "window.max_left_out": 1}
         overlay(params, {f"{case.name}.{key}": value for key, value in changes.items()})
         try:
             yield

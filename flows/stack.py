@@ -46,7 +46,7 @@ def running(project: Project) -> Iterator[Stack]:
         _must_be_free(port)
     try:
         registry = Registry(project)  # makes the database's tables before two programs open it at once
-        copy_empty_database(project.root / project.place.stores.prefect_home)
+        copy_empty_database(Path(os.environ["PREFECT_HOME"]))
         processes.append(_start("prefect-server", _server(ports.prefect), logs, {}))
         # An address may hold a password: in the environment it is not shown by `ps`.
         mlflow = {**_MLFLOW_ENVIRONMENT, "MLFLOW_BACKEND_STORE_URI": registry.uri}

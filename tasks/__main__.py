@@ -44,12 +44,17 @@ def main(arguments: list[str] | None = None) -> int:
             raise NothingOrdered(asked.case)
         # A stage imports its own room only: Great Expectations takes three seconds that training need not pay.
         stage = getattr(importlib.import_module(STAGES[asked.stage]), asked.stage)
-        processes = {"at_once": min(_AT_MOST, os.cpu_count() or 1)} if asked.stage in FORKS else {}
+        processes = {"at_once": min(_AT_MOST, _cores())} if asked.stage in FORKS else {}
         stage(project, asked.case, **processes)
     except EvergreenError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return REFUSED
     return 0
+
+
+def _cores() -> int:
+    """Those that this process may use; one where the system does not tell, which is where forks are not safe either."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ class Point:
     each: int = 1
     rate: float | None = None
     only_ours: bool = False
+    form: str | None = None
+    """In which of the gateway's protocols, if not as plain rows."""
 
 
 POINTS = (
@@ -45,6 +47,8 @@ POINTS = (
     Point("1 connection", 1),
     Point("open loop, 5,000 a second", 64, rate=5000, only_ours=True),
     Point("1,000 rows a request, 4 connections", 4, each=1000),
+    Point("the same as JSON tensors", 4, each=1000, only_ours=True, form="v2"),
+    Point("the same as binary tensors", 4, each=1000, only_ours=True, form="v2-binary"),
 )
 
 
@@ -101,7 +105,7 @@ def _take_turn(contender: Contender, round_: int, seconds: float, found: Found) 
             say(f"round {round_}: {contender.name} answers after {server.start_seconds:.1f} s")
             contender.check(server)
             found.start_seconds[contender.name].append(server.start_seconds)
-            run_load(server.port, Load(contender.requests(1), connections=8, seconds=min(2.0, seconds)))
+            run_load(server.port, Load(contender.requests(1, None), connections=8, seconds=min(2.0, seconds)))
             found.memory_at_rest[contender.name].append(server.memory().rss)
             for point in POINTS:
                 if contender.ours or not point.only_ours:
@@ -113,7 +117,13 @@ def _take_turn(contender: Contender, round_: int, seconds: float, found: Found) 
 
 def _measured(contender: Contender, server: Server, point: Point, seconds: float) -> Measured:
     contains = '"role":"fallback"' if contender.ours else None
-    load = Load(contender.requests(point.each), point.connections, seconds=seconds, rate=point.rate, contains=contains)
+    load = Load(
+        contender.requests(point.each, point.form),
+        point.connections,
+        seconds=seconds,
+        rate=point.rate,
+        contains=contains,
+    )
     one = measure(server, load)
     say(
         f"  {point.name}: {one.result.rate:,.0f} a second, p50 {one.result.p50:.2f} ms, p99 {one.result.p99:.2f} ms, "

@@ -50,8 +50,8 @@ class Contender:
 
     name: str
     start: Callable[[], AbstractContextManager[Server]]
-    requests: Callable[[int], Path]
-    """File of requests with so many rows each."""
+    requests: Callable[[int, str | None], Path]
+    """File of requests with so many rows each, in one of `bodies.FORMS`, or else as it is usually asked."""
     check: Callable[[Server], None]
     """Raises AnswersWrongly."""
     ours: bool
@@ -84,7 +84,7 @@ def _our(scene: Scene, name: str) -> Contender:
     return Contender(
         name,
         start=partial(_started, scene, name),
-        requests=lambda each: _requests(scene, "gateway", (path.format(case=CASE), words), scene.rows, each),
+        requests=lambda each, form: _requests(scene, f"gateway-{form}", _form(form or "plain"), scene.rows, each),
         check=check,
         ours=True,
     )
@@ -119,10 +119,15 @@ def _peer(scene: Scene, name: str) -> Contender:
     return Contender(
         name,
         start=lambda: start_peer(name, model, body(rows[:1]), scene.cache),
-        requests=lambda each: _requests(scene, name, (peer.path, peer.words), rows, each),
+        requests=lambda each, _: _requests(scene, name, (peer.path, peer.words), rows, each),
         check=check,
         ours=False,
     )
+
+
+def _form(name: str) -> tuple[str, bodies.Words]:
+    path, words = bodies.FORMS[name]
+    return path.format(case=CASE), words
 
 
 def _requests(scene: Scene, name: str, how: tuple[str, bodies.Words], rows: Sequence[Row], each: int) -> Path:

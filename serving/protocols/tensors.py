@@ -176,6 +176,10 @@ def _numbers(name: str, datatype: str, part: bytes, rows: int) -> Values:
 
 
 def _texts(name: str, part: bytes, rows: int) -> list[str | None]:
+    if rows > 1 and part.isascii():
+        plain = _alike(part, rows) or _ascii(part, rows)
+        if plain is not None:
+            return plain
     texts: list[str | None] = []
     end = 0
     for _ in range(rows):
@@ -190,3 +194,28 @@ def _texts(name: str, part: bytes, rows: int) -> list[str | None]:
     if end != len(part):
         raise _refused(name, f"goes on for {len(part) - end} bytes after its {rows} values")
     return texts
+
+
+def _alike(part: bytes, rows: int) -> list[str | None] | None:
+    """Texts in ASCII that are all of one length, such as codes and times; None if they are not."""
+    size = len(part) // rows - _PREFIX.size
+    if size < 1 or rows * (_PREFIX.size + size) != len(part):
+        return None
+    table = np.frombuffer(part, np.uint8).reshape(rows, _PREFIX.size + size)
+    if not (table[:, : _PREFIX.size] == np.frombuffer(_PREFIX.pack(size), np.uint8)).all():
+        return None
+    text = table[:, _PREFIX.size :].tobytes().decode("ascii")
+    return [text[begin : begin + size] for begin in range(0, len(text), size)]
+
+
+def _ascii(part: bytes, rows: int) -> list[str | None] | None:
+    """Texts in ASCII; None if they do not end where the bytes do."""
+    text, texts, size_at, prefix, end = part.decode("ascii"), [], _PREFIX.unpack_from, _PREFIX.size, 0
+    try:
+        for _ in range(rows):
+            begin = end + prefix
+            end = begin + size_at(part, end)[0]
+            texts.append(text[begin:end] or None)
+    except struct.error:
+        return None
+    return texts if end == len(part) else None

@@ -74,6 +74,7 @@ class Inspection:
     reports: dict[str, BatchReport] = field(default_factory=dict)
     checked: int = 0
     """How many batches had no report that still holds."""
+    _digests: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def report(self, batch: Batch) -> BatchReport:
         """The report on a batch, kept with its page beside it; a rejected batch is put in quarantine."""
@@ -85,15 +86,24 @@ class Inspection:
 
     def make_ahead(self, batches: Sequence[Batch]) -> None:
         """Make the reports that these batches do not have yet, in processes side by side; `report` finds them then."""
+        if self.at_once < 2:
+            return
         missing = [batch for batch in batches if self._kept(batch) is None]
         others = min(self.at_once, len(missing) // _WORTH_A_PROCESS) - 1
         if others < 1:
             return
         forked = multiprocessing.get_context("fork")  # a new interpreter would import for longer than this takes
         shares = [missing[number :: others + 1] for number in range(others + 1)]
-        beside = [forked.Process(target=self._make, args=(share,)) for share in shares[1:]]
-        for process in beside:
-            process.start()
+        beside = []
+        try:
+            for share in shares[1:]:
+                process = forked.Process(target=self._make, args=(share,))
+                process.start()
+                beside.append(process)
+        except OSError as error:
+            log.warning(
+                "validate %s: %d processes instead of %d: %s", self.case.name, len(beside) + 1, others + 1, error
+            )
         self._make(shares[0])
         for process in beside:
             process.join()
@@ -117,7 +127,7 @@ class Inspection:
     def _kept(self, batch: Batch) -> BatchReport | None:
         """The report that was made of this very batch by the checks of today."""
         report = _read(self.files.validation / f"{batch.batch_id}.json")
-        if report is None or (report.digest, report.fingerprint) != (self._digest(batch), self._checks(batch)):
+        if report is None or (report.digest, report.fingerprint) != self._made_from(batch):
             return None
         return report
 
@@ -128,7 +138,8 @@ class Inspection:
         report.write(kept)
 
     def _made(self, batch: Batch) -> BatchReport:
-        digest, checks, frame = self._digest(batch), self._checks(batch), read_batch(self.files.deliveries, batch)
+        digest, checks = self._made_from(batch)
+        frame = read_batch(self.files.deliveries, batch)
         return BatchReport(
             case=self.case.name,
             batch_id=batch.batch_id,
@@ -139,11 +150,12 @@ class Inspection:
             findings=findings(self.case, self.params.validation, batch, frame, self._typical_rows(batch)),
         )
 
-    def _digest(self, batch: Batch) -> str:
-        return sha256(self.files.deliveries / batch.file)
-
-    def _checks(self, batch: Batch) -> str:
-        return fingerprint(self.case, self.params.validation, batch, self._typical_rows(batch))
+    def _made_from(self, batch: Batch) -> tuple[str, str]:
+        """What a report on it is made from: the digests of its file and of its checks."""
+        if batch.batch_id not in self._digests:
+            checks = fingerprint(self.case, self.params.validation, batch, self._typical_rows(batch))
+            self._digests[batch.batch_id] = sha256(self.files.deliveries / batch.file), checks
+        return self._digests[batch.batch_id]
 
     def _typical_rows(self, batch: Batch) -> float | None:
         earlier = [other for other in self.batches if other.start < batch.start]

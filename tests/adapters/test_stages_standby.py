@@ -15,7 +15,7 @@ from tasks.standby import ADDRESS
 
 ANSWER = "data/stores/stages.socket"
 SLOW = """
-def validate(project, case):
+def validate(project, case, at_once):
     import os, time
     (project.root / "pid.txt").write_text(str(os.getpid()))
     time.sleep(30)
@@ -83,7 +83,7 @@ def test_it_runs_in_a_copy_of_the_standby_with_its_own_environment_and_what_it_l
     write_stage(
         checkout,
         "import logging, os\n"
-        "def validate(project, case):\n"
+        "def validate(project, case, at_once):\n"
         "    logging.getLogger('tasks').info('child of %s, %s', os.getppid(), os.environ['DVC_STAGE'])\n"
         "    print('and printed', flush=False)\n",
     )
@@ -95,7 +95,7 @@ def test_it_runs_in_a_copy_of_the_standby_with_its_own_environment_and_what_it_l
 
 @pytest.mark.usefixtures("standby")
 def test_a_fault_in_the_code_is_told_and_is_not_a_success(checkout: Project) -> None:
-    write_stage(checkout, "def validate(project, case):\n    raise KeyError('rentals')\n")
+    write_stage(checkout, "def validate(project, case, at_once):\n    raise KeyError('rentals')\n")
     ended = stage(checkout, "validate", "bikes")
     assert ended.returncode == 1
     assert "KeyError: 'rentals'" in ended.stderr
@@ -104,7 +104,7 @@ def test_a_fault_in_the_code_is_told_and_is_not_a_success(checkout: Project) -> 
 @pytest.mark.usefixtures("standby")
 def test_the_code_is_read_when_the_stage_begins(checkout: Project) -> None:
     for word in ("before", "after"):
-        write_stage(checkout, f"def validate(project, case):\n    print('{word}')\n")
+        write_stage(checkout, f"def validate(project, case, at_once):\n    print('{word}')\n")
         assert stage(checkout, "validate", "bikes").stdout == f"{word}\n"
 
 

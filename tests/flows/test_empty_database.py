@@ -55,6 +55,22 @@ def test_where_another_database_is_named_the_home_gets_none(
     assert not (tmp_path / "prefect.db").exists()
 
 
+def test_an_environment_that_cannot_be_written_is_read_all_the_same(
+    tmp_path: Path, kept: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    empty_database.have_a_database(home)
+    assert (home / "prefect.db").read_bytes() == b"tables"
+    (home / "prefect.db").unlink()
+    kept.unlink()
+    kept.with_suffix(".lock").mkdir()  # as good as another user's file, for root too
+    empty_database.have_a_database(home)
+    assert not (home / "prefect.db").exists()
+    assert "cannot be kept" in caplog.text
+    assert [path.name for path in home.iterdir()] == []
+
+
 def test_an_environment_in_which_none_was_made_leaves_it_to_the_server(tmp_path: Path, kept: Path) -> None:
     kept.unlink()
     empty_database.copy_empty_database(tmp_path)

@@ -214,7 +214,9 @@ def test_a_raw_part_that_is_not_as_long_as_it_says_is_refused(size: Any, part: b
         (raw(["a"], "BYTES"), "ends within its value 1, expected 2 values"),
         (raw(["a"], "BYTES") + b"\1\0", "ends within its value 1"),
         (raw(["a"], "BYTES") + b"\xff\xff\xff\xff" + b"a", "ends within its value 1"),
+        (raw(["a"], "BYTES") + b"\x7f\0\0\0b", "ends within its value 1"),
         (raw(["a", "b", "c"], "BYTES"), "goes on for 5 bytes after its 2 values"),
+        (raw(["a", "b"], "BYTES") + b"c", "goes on for 1 bytes after its 2 values"),
         (b"\1\0\0\0\xff" + raw(["a"], "BYTES"), "is not text in UTF-8 in its value 0"),
         (b"", "ends within its value 0"),
     ],
@@ -222,6 +224,24 @@ def test_a_raw_part_that_is_not_as_long_as_it_says_is_refused(size: Any, part: b
 def test_texts_that_are_not_as_long_as_they_say_are_refused(part: bytes, message: str) -> None:
     with pytest.raises(BadRequest, match=message):
         binary(len(part), part, "BYTES")
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["red", "tan"],
+        ["red", "green"],
+        ["", "red"],
+        ["red", ""],
+        ["", ""],
+        ["grün", "weiß"],
+        ["\0\0", "x" * 200],
+        ["{", "}"],
+    ],
+)
+def test_texts_come_as_they_were_sent_whatever_their_lengths_and_letters(texts: list[str]) -> None:
+    part = raw(texts, "BYTES")
+    assert binary(len(part), part, "BYTES").columns == {"weight": [text or None for text in texts]}
 
 
 def test_a_truth_byte_is_one_or_zero() -> None:
